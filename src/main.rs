@@ -1,0 +1,2 @@
+//! The `tidegate` binary: everything it does lives in the library.
+fn main() {}
