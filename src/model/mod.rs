@@ -1,1 +1,26 @@
-//! Placeholder.
+//! Values of the domain, parsed once at the border and never checked again.
+//!
+//! This room knows no I/O, no clock, no Kubernetes and no serialisation: everybody else may use it, it uses
+//! nobody. Words are those of the design, §2.
+
+pub mod condition;
+pub mod evidence;
+pub mod names;
+pub mod platform;
+pub mod problem;
+pub mod reference;
+pub mod release;
+pub mod sighting;
+pub mod smoke;
+pub mod target;
+
+pub use condition::{ConditionType, Reason};
+pub use evidence::{ImageEvidence, Revision};
+pub use names::{GateName, ImageName, SetName, TargetName};
+pub use platform::Platform;
+pub use problem::Problem;
+pub use reference::{Digest, Repository, Tag, TagTemplate};
+pub use release::{Promoted, Release, ReleaseImage};
+pub use sighting::{Defect, DefectKind, Doubt, DoubtKind, Sighting};
+pub use smoke::{Binding, SmokeOutcome, SmokeRequest, SmokeVerdict, SmokeView};
+pub use target::{TargetKind, TargetState};

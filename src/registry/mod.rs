@@ -1,1 +1,74 @@
-//! Placeholder.
+//! Looking at registries: what exists, at which digest, for which platform. Reads only.
+//!
+//! Own transport, because an expired credential must never read as a missing image (registry research §1).
+//! This room knows nothing of release sets, candidates or gates: it answers questions with sightings.
+
+use futures::future::BoxFuture;
+
+use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting, Tag};
+
+/// How much of an image is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Index and child manifests (`check --no-config`).
+    Manifests,
+    /// Also each child's config: its own platform is compared and its labels are read.
+    Configs,
+}
+
+/// How a repository is reached, and as whom.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// The credential for the repository's host.
+    pub credential: credentials::Credential,
+    /// Plain HTTP, as Flux's `insecure`.
+    pub insecure: bool,
+}
+
+/// One question about one tag of one repository.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Where.
+    pub repository: Repository,
+    /// Which tag, rendered.
+    pub tag: Tag,
+    /// Platforms whose children are read; others that the image declares are not.
+    pub platforms: Vec<Platform>,
+    /// Annotation and label keys whose values are wanted.
+    pub revision_keys: Vec<String>,
+    /// How much is read.
+    pub depth: Depth,
+}
+
+/// What can be asked of registries. Every answer is a sighting; nothing here fails.
+pub trait Registry: Send + Sync {
+    /// All tags of a repository, unordered. `Missing` when the registry knows no such repository.
+    /// Discovery, never evidence: a list may be partial, stale or empty (design §4 Look).
+    fn tags<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+    ) -> BoxFuture<'a, Sighting<Vec<String>>>;
+
+    /// What a tag holds now: its digest, and each asked platform's child.
+    fn look<'a>(&'a self, access: &'a Access, question: &'a Question)
+    -> BoxFuture<'a, Sighting<ImageEvidence>>;
+
+    /// The digest that a tag points at now, by HEAD. Never from a cache.
+    fn head_tag<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+        tag: &'a Tag,
+    ) -> BoxFuture<'a, Sighting<Digest>>;
+
+    /// Whether a manifest is there now, by HEAD. Never from a cache.
+    fn head_manifest<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Sighting<()>>;
+}
+
+pub mod credentials;
