@@ -1,0 +1,309 @@
+//! What the engine answers: what to look at before deciding, and what to do once nothing is left to look at.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::engine::clearance::Granted;
+use crate::engine::observation::{CandidateRecord, Ended, Phase};
+use crate::model::{
+    Digest, GateName, ImageEvidence, ImageName, Platform, Release, Sighting, SmokeRequest, SmokeVerdict, Tag,
+};
+
+/// The engine's answer. While `ask` is not empty the rest is what would be reported if nothing could be
+/// asked; effects are only in a decision that asks nothing.
+#[derive(Debug, Default)]
+pub struct Decision {
+    /// What must be looked at now.
+    pub ask: Vec<Question>,
+    /// Followed candidates, newest first; the first is the one that is printed.
+    pub followed: Vec<Candidate>,
+    /// The one write that matters, when everything is there.
+    pub commit: Option<Granted>,
+    /// Why nothing can be committed although something may pass.
+    pub hold: Option<Hold>,
+    /// Smoke tests to start, in this order.
+    pub start: Vec<SmokeRequest>,
+    /// Every verdict that status keeps.
+    pub verdicts: Vec<SmokeVerdict>,
+    /// Candidates that ended in this decision.
+    pub ended: Vec<Ended>,
+    /// What became of the promoted tags.
+    pub drift: Drift,
+    /// How many tags were listed and matched.
+    pub listed: Listed,
+    /// When the next look is due, when nothing happens before.
+    pub next_look: Option<Timestamp>,
+}
+
+/// Something to look at. The caller answers each with the [`Answer`] of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// The tags of an image's repository.
+    List {
+        /// Which image.
+        image: ImageName,
+    },
+    /// One tag of one image, with all its cells.
+    Look {
+        /// The shared tag.
+        tag: Tag,
+        /// Which image.
+        image: ImageName,
+    },
+    /// The confirming look before a commit: every HEAD of it, all at once.
+    Confirm {
+        /// The shared tag.
+        tag: Tag,
+        /// What is asked of each required image.
+        checks: Vec<Check>,
+    },
+    /// Whether the promoted tags still point where they did: one HEAD each.
+    Drift {
+        /// The promoted release.
+        release: Release,
+    },
+}
+
+/// What a confirming look asks of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// Which image.
+    pub image: ImageName,
+    /// Child manifests that were not seen for a minute: HEAD them too.
+    pub children: Vec<(Platform, Digest)>,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// To [`Question::List`].
+    List {
+        /// Which image.
+        image: ImageName,
+        /// Raw tags.
+        sighting: Sighting<Vec<String>>,
+    },
+    /// To [`Question::Look`].
+    Look {
+        /// The shared tag.
+        tag: Tag,
+        /// Which image.
+        image: ImageName,
+        /// What was seen.
+        sighting: Sighting<ImageEvidence>,
+    },
+    /// To [`Question::Confirm`].
+    Confirm {
+        /// The shared tag.
+        tag: Tag,
+        /// When the first of its requests was sent.
+        started_at: Timestamp,
+        /// What was seen of each image.
+        checked: Vec<Checked>,
+    },
+    /// To [`Question::Drift`].
+    Drift {
+        /// What each promoted tag points at now.
+        heads: BTreeMap<ImageName, Sighting<Digest>>,
+    },
+}
+
+/// What a confirming look found of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Which image.
+    pub image: ImageName,
+    /// What its tag points at now.
+    pub tag: Sighting<Digest>,
+    /// Whether each asked child is still there.
+    pub children: Vec<(Platform, Digest, Sighting<()>)>,
+}
+
+/// One followed candidate, judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The shared tag.
+    pub tag: Tag,
+    /// Every cell, images in the order of the spec, required platforms before advisory ones.
+    pub images: Vec<CandidateImage>,
+    /// Every gate, in the order of the spec.
+    pub gates: Vec<GateReport>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Not complete within the deadline.
+    pub overdue: bool,
+    /// Complete, and not tested within the deadline.
+    pub gate_overdue: bool,
+    /// A required cell was Unknown for a whole deadline.
+    pub cannot_tell: bool,
+    /// What blocks it, when something does.
+    pub blocked: Option<Blocked>,
+    /// What status remembers of it.
+    pub record: CandidateRecord,
+}
+
+/// One image of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CandidateImage {
+    /// Which image.
+    pub name: ImageName,
+    /// Its own tag.
+    pub tag: Option<Tag>,
+    /// What that tag points at, when it was Present.
+    pub digest: Option<Digest>,
+    /// The whole image is only reported.
+    pub advisory: bool,
+    /// Its cells.
+    pub cells: Vec<Cell>,
+}
+
+/// One (image, platform) pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// Which platform.
+    pub platform: Platform,
+    /// A release needs it.
+    pub required: bool,
+    /// What was seen; the digest is the child's.
+    pub sighting: Sighting<Digest>,
+}
+
+/// What stands in a candidate's way first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// Which kind of obstacle.
+    pub by: Blocker,
+    /// In words: `embeddings linux/arm64 missing`, `gate worker-boots running`. Holds no times, so that it
+    /// changes only when the obstacle does.
+    pub message: String,
+}
+
+/// Kinds of obstacles, in the order in which they are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Blocker {
+    /// A required cell is there and wrong.
+    Broken,
+    /// A required cell is not there.
+    Missing,
+    /// A required cell could not be told.
+    Unknown,
+    /// A digest changed a moment ago.
+    Settling,
+    /// A required gate failed.
+    GateFailed,
+    /// A required gate waits or runs.
+    GatePending,
+}
+
+/// One gate of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateReport {
+    /// Which gate.
+    pub name: GateName,
+    /// Blocks nothing.
+    pub advisory: bool,
+    /// It is a smoke test.
+    pub is_smoke: bool,
+    /// Where it stands.
+    pub state: GateState,
+    /// In words, without times.
+    pub message: String,
+}
+
+/// Where a gate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GateState {
+    /// It holds.
+    Passed,
+    /// It does not, and will not until a digest or the gate changes.
+    Failed,
+    /// Its test runs.
+    Running,
+    /// It cannot be judged yet.
+    Pending,
+    /// It was not run, because the command line runs no smoke tests.
+    NotRun,
+}
+
+/// Why nothing is committed, whatever passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// `spec.suspend`.
+    Suspended,
+    /// The object is being deleted.
+    Deleting,
+    /// The present policy has no place for the floor's tag.
+    FloorNotOrdered {
+        /// That tag.
+        floor: Tag,
+    },
+}
+
+/// What became of the promoted tags since the commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// Every promoted tag was looked at since this process started.
+    pub known: bool,
+    /// A required digest changed: which image, and both digests, in words.
+    pub moved: Option<String>,
+    /// A tag was re-pushed with all required children unchanged, in words.
+    pub extended: Option<String>,
+    /// A tag is gone, in words.
+    pub gone: Option<String>,
+}
+
+/// How much the tag lists gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Raw tags in all lists.
+    pub tags: usize,
+    /// Of them, those that are candidates by the policy, above the floor or not.
+    pub matched: usize,
+    /// Of them, those whose extract is no number under a numerical policy.
+    pub not_numbers: usize,
+    /// Images whose list could not be read, with the reason.
+    pub unknown: BTreeMap<ImageName, String>,
+}
+
+// === impl Candidate ===
+
+impl Candidate {
+    /// True when every required cell is Present.
+    pub fn is_complete(&self) -> bool {
+        self.required_cells().all(|cell| cell.sighting.is_present())
+    }
+
+    /// Required cells that are Present, and all required cells.
+    pub fn cell_counts(&self) -> (usize, usize) {
+        let present = self.required_cells().filter(|cell| cell.sighting.is_present()).count();
+        (present, self.required_cells().count())
+    }
+
+    /// Required gates that passed, and all required gates.
+    pub fn gate_counts(&self) -> (usize, usize) {
+        let required = || self.gates.iter().filter(|gate| !gate.advisory);
+        (required().filter(|gate| gate.state == GateState::Passed).count(), required().count())
+    }
+
+    /// The cells that a release needs.
+    pub fn required_cells(&self) -> impl Iterator<Item = &Cell> {
+        self.images.iter().flat_map(|image| &image.cells).filter(|cell| cell.required)
+    }
+}
+
+impl GateState {
+    /// Every state.
+    pub const ALL: [Self; 5] = [Self::Passed, Self::Failed, Self::Running, Self::Pending, Self::NotRun];
+
+    /// The state's word in JSON and status.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "Passed",
+            Self::Failed => "Failed",
+            Self::Running => "Running",
+            Self::Pending => "Pending",
+            Self::NotRun => "NotRun",
+        }
+    }
+}
