@@ -1,5 +1,334 @@
 //! What was seen in registries so far, and how a new answer changes it.
+//!
+//! Lives in the process, not in status: after a restart everything is looked at again. Loss of evidence never
+//! clears what was Present (S6): Unknown blocks and keeps, only an answer that says otherwise replaces.
 
-/// What was seen in registries.
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::engine::choose;
+use crate::engine::decision::{Answer, Checked};
+use crate::engine::observation::Record;
+use crate::engine::order::{NotOrdered, Rank};
+use crate::engine::policy::Policy;
+use crate::model::{
+    Defect, DefectKind, Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Sighting, Tag,
+};
+
+/// Most candidate tags above the floor that are remembered, newest first. Of them at most
+/// `maxFollowed` ≤ 20 are followed; six times that leaves room for a burst of pushes between two polls, and
+/// keeps a set under 20 kB (goal G4).
+pub const KNOWN_TAGS_MAX: usize = 128;
+
+/// What was seen in registries, for one set and one generation of its spec.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {}
+pub struct Memory {
+    /// Everything asked before this instant is due again (`reconcile.fluxcd.io/requestedAt`, webhooks).
+    pub hinted_at: Option<Timestamp>,
+    pub(in crate::engine) lists: BTreeMap<ImageName, ListMemory>,
+    pub(in crate::engine) tags: BTreeMap<Rank, Listing>,
+    pub(in crate::engine) images: BTreeMap<(Tag, ImageName), ImageMemory>,
+    pub(in crate::engine) gone: BTreeMap<Tag, Listing>,
+    pub(in crate::engine) confirmation: Option<Confirmation>,
+    pub(in crate::engine) drift: Option<DriftMemory>,
+}
+
+/// The last answer of one image's tag list.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct ListMemory {
+    pub asked_at: Timestamp,
+    pub doubt: Option<Doubt>,
+    pub counts: ListCounts,
+}
+
+/// How much the last list that could be read gave.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::engine) struct ListCounts {
+    pub tags: usize,
+    pub matched: usize,
+    pub not_numbers: usize,
+}
+
+/// Which images list a shared tag, one bit per image in the order of the spec.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::engine) struct Listing {
+    /// In any list so far: a shrinking list removes nothing.
+    pub ever: u32,
+    /// In the newest list.
+    pub now: u32,
+}
+
+/// What was seen of one image of one candidate.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct ImageMemory {
+    /// When the newest look was made.
+    pub asked_at: Timestamp,
+    /// What it said.
+    pub sighting: Sighting<ImageEvidence>,
+    /// The newest evidence, with when its children were seen last; kept through Unknown.
+    pub kept: Option<(ImageEvidence, Timestamp)>,
+    /// Since when every look said Missing, without a break.
+    pub missing_since: Option<Timestamp>,
+    /// When an answer last differed from the one before.
+    pub progressed_at: Timestamp,
+    /// When the digest changed to something that is no mere extension.
+    pub changed_at: Option<Timestamp>,
+    /// A HEAD said that the tag points elsewhere now: look again at once.
+    pub stale: bool,
+}
+
+/// A confirming look in which every answer was 200 with the digest that was judged.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Confirmation {
+    pub tag: Tag,
+    pub started_at: Timestamp,
+    pub digests: BTreeMap<ImageName, Digest>,
+}
+
+/// What the promoted tags pointed at when they were last asked.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct DriftMemory {
+    pub asked_at: Timestamp,
+    pub sequence: i64,
+    pub heads: BTreeMap<ImageName, Sighting<Digest>>,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// Takes an answer in, as of `at`. `record` is the status of the same moment.
+    pub fn absorb(&mut self, policy: &Policy, record: &Record, answer: Answer, at: Timestamp) {
+        match answer {
+            Answer::List { image, sighting } => self.absorb_list(policy, record, image, sighting, at),
+            Answer::Look { tag, image, sighting } => self.absorb_look(record, tag, image, sighting, at),
+            Answer::Confirm { tag, started_at, checked } => self.absorb_confirm(&tag, started_at, checked, at),
+            Answer::Drift { heads } => {
+                let sequence = record.promoted.as_ref().map_or(0, |promoted| promoted.sequence);
+                self.drift = Some(DriftMemory { asked_at: at, sequence, heads });
+            }
+        }
+    }
+
+    /// What was seen of one image of one candidate.
+    pub(in crate::engine) fn image(&self, tag: &Tag, image: &ImageName) -> Option<&ImageMemory> {
+        self.images.get(&(tag.clone(), image.clone()))
+    }
+
+    /// Forgets what nobody will ask for again, so that a set's memory has a limit: candidates that left the
+    /// lists' newest, and everything at or below the floor but the promoted release.
+    fn prune(&mut self, policy: &Policy, record: &Record) {
+        let floor = choose::floor_rank(policy, record);
+        self.tags.retain(|rank, _| floor.as_ref().is_none_or(|floor| rank > floor));
+        while self.tags.len() > KNOWN_TAGS_MAX {
+            self.tags.pop_first();
+        }
+        let mut wanted: BTreeSet<&Tag> = self.tags.keys().map(Rank::tag).collect();
+        wanted.extend(record.candidates.iter().map(|candidate| &candidate.tag));
+        wanted.extend(record.promoted.iter().map(|promoted| &promoted.release.tag));
+        wanted.extend(&policy.pin);
+        self.images.retain(|(tag, _), _| wanted.contains(tag));
+    }
+
+    fn absorb_list(
+        &mut self,
+        policy: &Policy,
+        record: &Record,
+        image: ImageName,
+        sighting: Sighting<Vec<String>>,
+        at: Timestamp,
+    ) {
+        let previous = self.lists.get(&image).map(|list| list.counts).unwrap_or_default();
+        let (doubt, counts) = match sighting {
+            Sighting::Present(raw) => (None, self.absorb_tags(policy, record, &image, &raw)),
+            // A repository that does not exist yet lists nothing, which is known.
+            Sighting::Missing => (None, ListCounts::default()),
+            Sighting::Broken(defect) => (Some(Doubt::new(DoubtKind::Protocol, defect.message)), previous),
+            Sighting::Unknown(doubt) => (Some(doubt), previous),
+        };
+        self.lists.insert(image, ListMemory { asked_at: at, doubt, counts });
+    }
+
+    fn absorb_tags(
+        &mut self,
+        policy: &Policy,
+        record: &Record,
+        image: &ImageName,
+        raw_tags: &[String],
+    ) -> ListCounts {
+        let Some(place) = policy.images.iter().position(|known| &known.name == image) else {
+            return ListCounts::default();
+        };
+        let bit = 1_u32 << place;
+        let mut counts = ListCounts { tags: raw_tags.len(), ..ListCounts::default() };
+        let floor = choose::floor_rank(policy, record);
+        self.tags.values_mut().for_each(|listing| listing.now &= !bit);
+        let mut listed_again = BTreeSet::new();
+        for raw in raw_tags {
+            match choose::shared_tag(policy, place, raw) {
+                Ok(rank) => {
+                    counts.matched += 1;
+                    if self.gone.contains_key(rank.tag()) {
+                        listed_again.insert(rank);
+                    } else if floor.as_ref().is_none_or(|floor| rank > *floor) {
+                        self.note_listed(rank, bit);
+                    }
+                }
+                Err(NotOrdered::NotANumber) => counts.not_numbers += 1,
+                Err(NotOrdered::Filtered) => {}
+            }
+        }
+        self.welcome_back(&listed_again, bit);
+        self.prune(policy, record);
+        counts
+    }
+
+    fn note_listed(&mut self, rank: Rank, bit: u32) {
+        let listing = self.tags.entry(rank).or_default();
+        listing.ever |= bit;
+        listing.now |= bit;
+    }
+
+    /// A tag that was called gone is a candidate again once a list has it that had lost it: a list that
+    /// never stopped naming it says nothing new.
+    fn welcome_back(&mut self, listed: &BTreeSet<Rank>, bit: u32) {
+        let tags: BTreeSet<&Tag> = listed.iter().map(Rank::tag).collect();
+        self.gone.iter_mut().filter(|(tag, _)| !tags.contains(tag)).for_each(|(_, gone)| gone.now &= !bit);
+        for rank in listed {
+            if self.gone.get(rank.tag()).is_some_and(|gone| gone.now & bit == 0) {
+                self.gone.remove(rank.tag());
+                self.note_listed(rank.clone(), bit);
+            }
+        }
+    }
+
+    /// Called once for a candidate that is Gone: it is not followed again until it is pushed again.
+    pub fn forget_gone(&mut self, tag: &Tag) {
+        let listing = self.tags.iter().find(|(rank, _)| rank.tag() == tag).map(|(_, listing)| *listing);
+        self.tags.retain(|rank, _| rank.tag() != tag);
+        self.images.retain(|(known, _), _| known != tag);
+        self.gone.insert(tag.clone(), listing.unwrap_or_default());
+        while self.gone.len() > KNOWN_TAGS_MAX {
+            self.gone.pop_first();
+        }
+    }
+
+    fn absorb_look(
+        &mut self,
+        record: &Record,
+        tag: Tag,
+        image: ImageName,
+        sighting: Sighting<ImageEvidence>,
+        at: Timestamp,
+    ) {
+        // The status remembers digests across a restart; its children are unknown, so that any other
+        // digest counts as a change.
+        let known = record.candidates.iter().find(|candidate| candidate.tag == tag);
+        let recorded = || known.and_then(|known| known.digests.get(&image));
+        let old = self.images.remove(&(tag.clone(), image.clone()));
+        let changed = match (&sighting, old.as_ref().and_then(|old| old.kept.as_ref())) {
+            (Sighting::Present(new), Some((kept, _))) => kept.digest != new.digest && !new.extends(kept),
+            (Sighting::Present(new), None) => recorded().is_some_and(|digest| *digest != new.digest),
+            _ => false,
+        };
+        // The first look of a process is no progress of a candidate that status knows already: the pace goes
+        // on where it was.
+        let progressed_at = match &old {
+            Some(old) if old.sighting == sighting => old.progressed_at,
+            None => known.map_or(at, |known| known.blocked_since.unwrap_or(known.first_seen)),
+            Some(_) => at,
+        };
+        let missing = matches!(sighting, Sighting::Missing);
+        let (kept, missing_since, changed_at) =
+            old.map_or((None, None, None), |old| (old.kept, old.missing_since, old.changed_at));
+        let memory = ImageMemory {
+            asked_at: at,
+            kept: match &sighting {
+                Sighting::Present(evidence) => Some((evidence.clone(), at)),
+                _ => kept,
+            },
+            sighting,
+            missing_since: if missing { missing_since.or(Some(at)) } else { None },
+            progressed_at,
+            changed_at: if changed { Some(at) } else { changed_at },
+            stale: false,
+        };
+        self.images.insert((tag, image), memory);
+    }
+
+    fn absorb_confirm(&mut self, tag: &Tag, started_at: Timestamp, checked: Vec<Checked>, at: Timestamp) {
+        let mut digests = BTreeMap::new();
+        let mut sound = true;
+        for Checked { image, tag: head, children } in checked {
+            let Some(memory) = self.images.get_mut(&(tag.clone(), image.clone())) else {
+                sound = false;
+                continue;
+            };
+            match memory.confirm(head, children, at) {
+                Some(digest) => {
+                    digests.insert(image, digest);
+                }
+                None => sound = false,
+            }
+        }
+        self.confirmation = sound.then(|| Confirmation { tag: tag.clone(), started_at, digests });
+    }
+}
+
+// === impl ImageMemory ===
+
+impl ImageMemory {
+    /// The digest, when the tag still points at it and every asked child is still there. Everything else
+    /// takes Present back: a new digest is looked at again at once, the rest is what it is.
+    fn confirm(
+        &mut self,
+        head: Sighting<Digest>,
+        children: Vec<(crate::model::Platform, Digest, Sighting<()>)>,
+        at: Timestamp,
+    ) -> Option<Digest> {
+        let Sighting::Present(evidence) = &self.sighting else { return None };
+        let expected = evidence.digest.clone();
+        let mut lost: Option<Sighting<ImageEvidence>> = match head {
+            Sighting::Present(digest) if digest == expected => None,
+            Sighting::Present(_) => {
+                self.stale = true;
+                let why = "its tag points at another digest since a moment ago";
+                Some(Sighting::Unknown(Doubt::new(DoubtKind::Transient, why)))
+            }
+            Sighting::Missing => Some(Sighting::Missing),
+            Sighting::Broken(defect) => Some(Sighting::Broken(defect)),
+            Sighting::Unknown(doubt) => Some(Sighting::Unknown(doubt)),
+        };
+        let any_asked = !children.is_empty();
+        for (platform, digest, child) in children {
+            match child {
+                Sighting::Present(()) => {}
+                Sighting::Missing if lost.is_none() => {
+                    let mut evidence = evidence.clone();
+                    let message = format!("the index names {digest} for {platform}, which is gone");
+                    let defect = Defect { kind: DefectKind::DanglingChild(digest), message };
+                    evidence.children.insert(platform, Sighting::Broken(defect));
+                    lost = Some(Sighting::Present(evidence));
+                }
+                Sighting::Broken(defect) => lost = lost.or(Some(Sighting::Broken(defect))),
+                Sighting::Unknown(doubt) => lost = lost.or(Some(Sighting::Unknown(doubt))),
+                Sighting::Missing => {}
+            }
+        }
+        match lost {
+            None => {
+                if let (true, Some((_, seen_at))) = (any_asked, &mut self.kept) {
+                    *seen_at = at;
+                }
+                Some(expected)
+            }
+            Some(sighting) => {
+                self.missing_since = matches!(sighting, Sighting::Missing).then_some(at);
+                self.sighting = sighting;
+                self.asked_at = at;
+                self.progressed_at = at;
+                None
+            }
+        }
+    }
+}

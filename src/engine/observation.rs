@@ -19,9 +19,6 @@ pub struct Observation {
     pub memory: Memory,
     /// What is known of smoke tests, beside the verdicts of the record.
     pub smoke: BTreeMap<Binding, SmokeView>,
-    /// Why an image's registry cannot be asked at all (a Secret that is missing or of the wrong type). Looks
-    /// answer Unknown with the same words; kept here for the Ready message before anything was listed.
-    pub obstacles: BTreeMap<ImageName, String>,
 }
 
 /// The engine's memory in `status`: what survives a restart.
@@ -37,8 +34,6 @@ pub struct Record {
     pub verdicts: Vec<SmokeVerdict>,
     /// Candidates that ended, newest first.
     pub recent: Vec<Ended>,
-    /// The tag whose move was reported, when TagMoved is True.
-    pub observed_generation: Option<i64>,
 }
 
 /// What is remembered of one followed candidate.

@@ -1,0 +1,146 @@
+//! Which tags are candidates, the floor, and which candidates are followed (design §4 Look and Choose).
+
+use std::collections::BTreeSet;
+
+use crate::engine::decision::Candidate;
+use crate::engine::memory::Memory;
+use crate::engine::observation::{Phase, Record};
+use crate::engine::order::{NotOrdered, Rank};
+use crate::engine::policy::Policy;
+use crate::model::Tag;
+
+/// What keeps older releases away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum FloorState {
+    /// Nothing was ever promoted, and there is no `notBefore`.
+    None,
+    /// Only candidates strictly above are promoted.
+    At(Rank),
+    /// The present policy has no place for the floor's tag: nothing is promoted without a pin.
+    NotOrdered(Tag),
+}
+
+/// A tag that may be followed.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Runner {
+    pub tag: Tag,
+    pub listed_by_all: bool,
+}
+
+/// The floor of a set: the newest release ever promoted or pinned away from, else `notBefore`.
+pub(in crate::engine) fn floor(policy: &Policy, record: &Record) -> FloorState {
+    let recorded = record.floor.as_ref().map(|floor| &floor.tag);
+    let promoted = record.promoted.as_ref().map(|promoted| &promoted.release.tag);
+    let Some(tag) = recorded.or(promoted).or(policy.candidates.not_before.as_ref()) else {
+        return FloorState::None;
+    };
+    match policy.candidates.rank(tag) {
+        Ok(rank) => FloorState::At(rank),
+        Err(_) => FloorState::NotOrdered(tag.clone()),
+    }
+}
+
+/// The floor's place in the order, where it has one.
+pub(in crate::engine) fn floor_rank(policy: &Policy, record: &Record) -> Option<Rank> {
+    match floor(policy, record) {
+        FloorState::At(rank) => Some(rank),
+        FloorState::None | FloorState::NotOrdered(_) => None,
+    }
+}
+
+/// The shared tag that a raw tag of the image at `place` stands for (failure sequence 17): in a shared
+/// repository a tag belongs to the image whose template has the longest matching literal part.
+pub(in crate::engine) fn shared_tag(policy: &Policy, place: usize, raw: &str) -> Result<Rank, NotOrdered> {
+    let image = &policy.images[place];
+    let owner = policy
+        .images
+        .iter()
+        .filter(|other| other.repository == image.repository && other.tag_template.extract(raw).is_some())
+        .max_by_key(|other| other.tag_template.literal_len())
+        .ok_or(NotOrdered::Filtered)?;
+    if owner.tag_template != image.tag_template || policy.candidates.excludes(raw) {
+        return Err(NotOrdered::Filtered);
+    }
+    let shared = image.tag_template.extract(raw).ok_or(NotOrdered::Filtered)?;
+    let tag: Tag = shared.parse().map_err(|_| NotOrdered::Filtered)?;
+    if policy.images.iter().any(|image| image.tag_template.render(shared).is_none()) {
+        return Err(NotOrdered::Filtered);
+    }
+    policy.candidates.rank(&tag)
+}
+
+/// Everything that may be followed, newest first. With a pin that is the pin alone, and nothing once it is
+/// promoted.
+pub(in crate::engine) fn runners(policy: &Policy, record: &Record, memory: &Memory) -> Vec<Runner> {
+    if let Some(pin) = &policy.pin {
+        let promoted = record.promoted.as_ref().is_some_and(|promoted| &promoted.release.tag == pin);
+        let runner = Runner { tag: pin.clone(), listed_by_all: true };
+        return if promoted { Vec::new() } else { vec![runner] };
+    }
+    let floor = match floor(policy, record) {
+        FloorState::None => None,
+        FloorState::At(rank) => Some(rank),
+        FloorState::NotOrdered(_) => return Vec::new(),
+    };
+    // `Policy` holds at most 32 images, so that each has its bit.
+    let required_bits = policy.required_images().fold(0_u32, |bits, (place, _)| bits | 1 << place);
+    let mut ranks: BTreeSet<Rank> = memory.tags.keys().cloned().collect();
+    let remembered = record.candidates.iter().filter(|known| !memory.gone.contains_key(&known.tag));
+    ranks.extend(remembered.filter_map(|known| policy.candidates.rank(&known.tag).ok()));
+    ranks
+        .into_iter()
+        .rev()
+        .filter(|rank| floor.as_ref().is_none_or(|floor| rank > floor))
+        .filter(|rank| !policy.skip.contains(rank.tag()))
+        .map(|rank| Runner {
+            tag: rank.tag().clone(),
+            listed_by_all: memory
+                .tags
+                .get(&rank)
+                .is_some_and(|listing| listing.ever & required_bits == required_bits),
+        })
+        .collect()
+}
+
+/// The followed ones, newest first. By rank: complete, or with a required gate running or passed; listed by
+/// every required image; the rest. The newest always has a place; Failed ones take none, but the newest stays
+/// in sight when it is Failed.
+pub(in crate::engine) fn follow(policy: &Policy, judged: Vec<(Runner, Candidate)>) -> Vec<Candidate> {
+    let mut places: Vec<(u8, usize)> = judged
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, candidate))| candidate.phase != Phase::Failed)
+        .map(|(index, (runner, candidate))| (class(runner, candidate), index))
+        .collect();
+    let newest_alive = places.iter().map(|&(_, index)| index).min();
+    places.sort_unstable();
+    places.truncate(policy.candidates.max_followed);
+    if let Some(newest) = newest_alive
+        && !places.iter().any(|&(_, index)| index == newest)
+    {
+        places.pop();
+        places.push((0, newest));
+    }
+    let kept: BTreeSet<usize> = places.into_iter().map(|(_, index)| index).collect();
+    judged
+        .into_iter()
+        .enumerate()
+        .filter(|(index, (_, candidate))| {
+            kept.contains(index) || (*index == 0 && candidate.phase == Phase::Failed)
+        })
+        .map(|(_, (_, candidate))| candidate)
+        .collect()
+}
+
+fn class(runner: &Runner, candidate: &Candidate) -> u8 {
+    use crate::engine::decision::GateState::{Passed, Running};
+    let tested =
+        candidate.gates.iter().any(|gate| !gate.advisory && gate.is_smoke && matches!(gate.state, Passed | Running));
+    if candidate.is_complete() || tested {
+        1
+    } else if runner.listed_by_all {
+        2
+    } else {
+        3
+    }
+}

@@ -1,0 +1,129 @@
+//! The step before the one write that matters: the confirming look, and the grant (design §4 Commit).
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::engine::choose::{self, FloorState};
+use crate::engine::clearance::{Floor, Granted};
+use crate::engine::decision::{Candidate, Check, Question};
+use crate::engine::gates;
+use crate::engine::observation::{Observation, Phase};
+use crate::engine::policy::Policy;
+use crate::model::{Digest, ImageName, Release, ReleaseImage};
+
+/// Look and write lie within this of each other (design §4 Commit).
+pub const CONFIRMATION_LIFE: SignedDuration = SignedDuration::from_secs(5);
+/// A child that was not seen for so long is asked for again in the confirming look (design §4 Commit).
+pub const CHILD_SEEN_LIFE: SignedDuration = SignedDuration::from_secs(60);
+
+/// What to do about the newest candidate that passed everything.
+#[derive(Debug)]
+pub(in crate::engine) enum Step {
+    /// Nothing passed.
+    Nothing,
+    /// Look once more.
+    Confirm(Question),
+    /// Everything was seen in one confirming look, unchanged.
+    Grant(Granted),
+}
+
+/// The next step towards a commit. `followed` is newest first, so that the newest that passes is taken.
+pub(in crate::engine) fn step(
+    policy: &Policy,
+    observation: &Observation,
+    followed: &[Candidate],
+    now: Timestamp,
+) -> Step {
+    let passing = followed.iter().find(|candidate| candidate.phase == Phase::Confirming);
+    let Some(candidate) = passing else { return Step::Nothing };
+    match confirmed(observation, candidate, now) {
+        Some((digests, started_at)) => grant(policy, observation, candidate, &digests, started_at)
+            .map_or(Step::Nothing, Step::Grant),
+        None => Step::Confirm(question(observation, candidate, now)),
+    }
+}
+
+/// The digests of a confirming look that is still fresh and says what was judged.
+fn confirmed<'a>(
+    observation: &'a Observation,
+    candidate: &Candidate,
+    now: Timestamp,
+) -> Option<(&'a BTreeMap<ImageName, Digest>, Timestamp)> {
+    let confirmation = observation.memory.confirmation.as_ref()?;
+    let age = now.duration_since(confirmation.started_at);
+    let fresh = age >= SignedDuration::ZERO && age < CONFIRMATION_LIFE;
+    let same = candidate
+        .images
+        .iter()
+        .filter(|image| !image.advisory)
+        .all(|image| image.digest.is_some() && confirmation.digests.get(&image.name) == image.digest.as_ref());
+    (fresh && same && confirmation.tag == candidate.tag)
+        .then_some((&confirmation.digests, confirmation.started_at))
+}
+
+fn question(
+    observation: &Observation,
+    candidate: &Candidate,
+    now: Timestamp,
+) -> Question {
+    let required = candidate.images.iter().filter(|image| !image.advisory);
+    let checks = required.map(|image| {
+        let kept = observation
+            .memory
+            .image(&candidate.tag, &image.name)
+            .and_then(|memory| memory.kept.as_ref());
+        let old = kept.is_none_or(|(_, seen_at)| now.duration_since(*seen_at) > CHILD_SEEN_LIFE);
+        let children = image.cells.iter().filter(|cell| old && cell.required).filter_map(|cell| {
+            Some((cell.platform.clone(), cell.sighting.present()?.clone()))
+        });
+        // A single-platform image is its own child: its tag is asked for anyway.
+        let children = children.filter(|(_, digest)| Some(digest) != image.digest.as_ref());
+        Check { image: image.name.clone(), children: children.collect() }
+    });
+    Question::Confirm { tag: candidate.tag.clone(), checks: checks.collect() }
+}
+
+fn grant(
+    policy: &Policy,
+    observation: &Observation,
+    candidate: &Candidate,
+    digests: &BTreeMap<ImageName, Digest>,
+    started_at: Timestamp,
+) -> Option<Granted> {
+    let mut images = Vec::new();
+    for (_, image) in policy.required_images() {
+        let judged = candidate.images.iter().find(|judged| judged.name == image.name)?;
+        let mut platforms = Vec::new();
+        for cell in judged.cells.iter().filter(|cell| cell.required) {
+            platforms.push((cell.platform.clone(), cell.sighting.present()?.clone()));
+        }
+        images.push(ReleaseImage {
+            name: image.name.clone(),
+            repository: image.repository.clone(),
+            tag: judged.tag.clone()?,
+            digest: digests.get(&image.name)?.clone(),
+            platforms,
+        });
+    }
+    let revision = gates::shared_revision(policy, observation, candidate);
+    let release = Release { tag: candidate.tag.clone(), images, revision };
+    let sequence = observation.record.promoted.as_ref().map_or(0, |promoted| promoted.sequence).checked_add(1)?;
+    let floor = new_floor(policy, observation, candidate);
+    Some(Granted::new(release, sequence, policy.generation, floor, started_at))
+}
+
+/// The newer of the old floor and what is committed; a tag without a place in the order never replaces one
+/// that has it.
+fn new_floor(policy: &Policy, observation: &Observation, candidate: &Candidate) -> Floor {
+    let committed = policy.candidates.rank(&candidate.tag).ok();
+    let old = choose::floor(policy, &observation.record);
+    let recorded = observation.record.floor.clone();
+    match (old, committed) {
+        (FloorState::At(old), Some(new)) if new <= old => Floor { key: old.key_text(), tag: old.tag().clone() },
+        (FloorState::NotOrdered(tag), _) => recorded.unwrap_or(Floor { tag, key: String::new() }),
+        (FloorState::At(old), None) => Floor { key: old.key_text(), tag: old.tag().clone() },
+        (_, Some(new)) => Floor { key: new.key_text(), tag: candidate.tag.clone() },
+        (FloorState::None, None) => Floor { tag: candidate.tag.clone(), key: String::new() },
+    }
+}

@@ -1,0 +1,183 @@
+//! What is looked at, and when (design §4 Look): lists at rest, hot cells while a candidate is partial, the
+//! promoted tags now and then.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::engine::decision::{Candidate, Question};
+use crate::engine::memory::{ImageMemory, Memory};
+use crate::engine::observation::{Observation, Phase};
+use crate::engine::policy::{ImagePolicy, Policy};
+use crate::model::Sighting;
+
+/// Shortest pause between two looks at one cell (design §4): goal G1 allows 4 s from push to commit, and a
+/// look takes less than one.
+pub const HOT_GAP_MIN: SignedDuration = SignedDuration::from_secs(3);
+/// The pause grows with the candidate's age: a twentieth of it, so that the wait adds at most 5 %.
+const HOT_GAP_DIVISOR: i32 = 20;
+/// Longest pause that a registry's Retry-After may ask for; beyond it we ask again all the same.
+const RETRY_AFTER_MAX: SignedDuration = SignedDuration::from_hours(1);
+
+/// What is due, and when the next thing will be.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Agenda {
+    pub due: Vec<Question>,
+    pub next: Option<Timestamp>,
+}
+
+/// Collects everything that is due at `now`.
+pub(in crate::engine) fn agenda(
+    policy: &Policy,
+    observation: &Observation,
+    followed: &[Candidate],
+    now: Timestamp,
+) -> Agenda {
+    let mut agenda = Agenda::default();
+    if policy.pin.is_none() {
+        for (_, image) in policy.required_images() {
+            let due_at = list_due_at(policy, &observation.memory, image, now);
+            agenda.note(due_at, now, Question::List { image: image.name.clone() });
+        }
+    }
+    for candidate in followed {
+        for image in &policy.images {
+            if let Some(due_at) = look_due_at(policy, observation, candidate, image, now) {
+                let question = Question::Look { tag: candidate.tag.clone(), image: image.name.clone() };
+                agenda.note(due_at, now, question);
+            }
+        }
+    }
+    note_drift(policy, observation, now, &mut agenda);
+    agenda
+}
+
+// === impl Agenda ===
+
+impl Agenda {
+    fn note(&mut self, due_at: Timestamp, now: Timestamp, question: Question) {
+        if due_at <= now {
+            self.due.push(question);
+        } else {
+            self.wake_at(due_at);
+        }
+    }
+
+    /// Something happens at `at` even when nothing is to be looked at.
+    pub fn wake_at(&mut self, at: Timestamp) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
+    }
+}
+
+fn after(at: Timestamp, span: SignedDuration) -> Timestamp {
+    at.checked_add(span).unwrap_or(Timestamp::MAX)
+}
+
+/// `asked_at + gap`, at once when a hint came since, never before the registry's Retry-After.
+fn due_at(
+    memory: &Memory,
+    asked_at: Timestamp,
+    gap: SignedDuration,
+    retry_after_secs: Option<u32>,
+) -> Timestamp {
+    let hinted = memory.hinted_at.is_some_and(|hinted_at| asked_at < hinted_at);
+    let due_at = if hinted { asked_at } else { after(asked_at, gap) };
+    let wait = SignedDuration::from_secs(retry_after_secs.unwrap_or(0).into()).min(RETRY_AFTER_MAX);
+    due_at.max(after(asked_at, wait))
+}
+
+fn list_due_at(policy: &Policy, memory: &Memory, image: &ImagePolicy, now: Timestamp) -> Timestamp {
+    match memory.lists.get(&image.name) {
+        None => now,
+        Some(list) => {
+            let retry_after = list.doubt.as_ref().and_then(|doubt| doubt.retry_after_secs);
+            due_at(memory, list.asked_at, policy.interval, retry_after)
+        }
+    }
+}
+
+/// When one image of a candidate is to be looked at; `None` when all its cells are Present.
+fn look_due_at(
+    policy: &Policy,
+    observation: &Observation,
+    candidate: &Candidate,
+    image: &ImagePolicy,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    image.tag_template.render(candidate.tag.as_str())?;
+    let Some(memory) = observation.memory.image(&candidate.tag, &image.name) else { return Some(now) };
+    if memory.stale {
+        return Some(now);
+    }
+    let cells = &candidate.images.iter().find(|judged| judged.name == image.name)?.cells;
+    let waits = |required: bool| {
+        cells.iter().any(|cell| cell.required == required && !cell.sighting.is_present())
+    };
+    let gap = if candidate.phase == Phase::Failed {
+        policy.interval
+    } else if waits(true) {
+        hot_gap(policy, observation, candidate, now)
+    } else if waits(false) {
+        policy.interval
+    } else {
+        return None;
+    };
+    Some(due_at(&observation.memory, memory.asked_at, gap, retry_after_secs(memory)))
+}
+
+fn retry_after_secs(memory: &ImageMemory) -> Option<u32> {
+    match &memory.sighting {
+        Sighting::Unknown(doubt) => doubt.retry_after_secs,
+        _ => None,
+    }
+}
+
+/// `max(3 s, age / 20)` up to the interval; age since the candidate last changed. An overdue candidate is
+/// looked at like one at rest.
+fn hot_gap(
+    policy: &Policy,
+    observation: &Observation,
+    candidate: &Candidate,
+    now: Timestamp,
+) -> SignedDuration {
+    if candidate.overdue {
+        return policy.interval;
+    }
+    let changed_at = policy
+        .images
+        .iter()
+        .filter_map(|image| observation.memory.image(&candidate.tag, &image.name))
+        .map(|memory| memory.progressed_at)
+        .max()
+        .unwrap_or(candidate.record.first_seen);
+    let age = now.duration_since(changed_at).max(SignedDuration::ZERO);
+    (age / HOT_GAP_DIVISOR).max(HOT_GAP_MIN).min(policy.interval)
+}
+
+fn note_drift(policy: &Policy, observation: &Observation, now: Timestamp, agenda: &mut Agenda) {
+    let Some(promoted) = &observation.record.promoted else { return };
+    let memory = &observation.memory;
+    let asked = memory.drift.as_ref().filter(|drift| drift.sequence == promoted.sequence);
+    let due = match asked {
+        // The commit itself looked; status says when that was.
+        None => after(promoted.at, policy.drift_interval),
+        Some(drift) => {
+            let retry_after = drift.heads.values().find_map(|head| match head {
+                Sighting::Unknown(doubt) => doubt.retry_after_secs,
+                _ => None,
+            });
+            due_at(memory, drift.asked_at, policy.drift_interval, retry_after)
+        }
+    };
+    agenda.note(due, now, Question::Drift { release: promoted.release.clone() });
+    let Some(drift) = asked else { return };
+    for image in &promoted.release.images {
+        let Some(Sighting::Present(head)) = drift.heads.get(&image.name) else { continue };
+        let unread = memory
+            .image(&promoted.release.tag, &image.name)
+            .is_none_or(|seen| seen.asked_at < drift.asked_at);
+        if *head != image.digest && unread && policy.image(&image.name).is_some() {
+            let question =
+                Question::Look { tag: promoted.release.tag.clone(), image: image.name.clone() };
+            agenda.note(now, now, question);
+        }
+    }
+}
