@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The controller: observe, decide, act, report.
+
+pub mod look;

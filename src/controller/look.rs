@@ -1,0 +1,135 @@
+//! Asks registries what the engine wants to know, until it wants to know nothing more. Shared by the
+//! controller and the command line.
+
+use std::collections::BTreeMap;
+
+use futures::StreamExt;
+use futures::stream;
+
+use crate::engine::decide;
+use crate::engine::decision::{Answer, Check, Checked, Decision, Question};
+use crate::engine::observation::Observation;
+use crate::engine::policy::{ImagePolicy, Policy};
+use crate::model::{Digest, Doubt, DoubtKind, ImageName, Platform, Release, Sighting, Tag};
+use crate::registry::{self, Access, Depth, Registry};
+use crate::telemetry::clock::Clock;
+
+/// Most rounds of looking before a decision is taken as it stands: lists, tags, tags that moved, and the
+/// confirming look make four; twice that leaves room for candidates that come into sight on the way.
+const ROUNDS_MAX: usize = 8;
+/// Most questions that are asked at once for one set: 3 images × 5 candidates. The registry client has a limit
+/// of its own for each look.
+const QUESTIONS_AT_ONCE: usize = 16;
+
+/// Everything that is needed to look.
+#[derive(Clone, Copy)]
+pub struct Eyes<'a> {
+    /// Who answers.
+    pub registry: &'a dyn Registry,
+    /// How each image is reached. An image that is absent here is asked anonymously.
+    pub access: &'a BTreeMap<ImageName, Access>,
+    /// How much of each image is read.
+    pub depth: Depth,
+    /// When it is.
+    pub clock: &'a Clock,
+}
+
+// === impl Eyes ===
+
+impl Eyes<'_> {
+    /// Looks and decides in turn, until the decision asks for nothing that was not just answered. Effects are
+    /// in a decision whose `ask` is empty; otherwise the next reconcile goes on.
+    pub async fn decide(&self, policy: &Policy, observation: &mut Observation) -> Decision {
+        for _ in 1..ROUNDS_MAX {
+            let decision = decide(policy, observation, self.clock.now());
+            if decision.ask.is_empty() {
+                return decision;
+            }
+            self.answer_all(policy, observation, decision.ask).await;
+        }
+        decide(policy, observation, self.clock.now())
+    }
+
+    async fn answer_all(&self, policy: &Policy, observation: &mut Observation, questions: Vec<Question>) {
+        let mut answers = stream::iter(questions)
+            .map(|question| self.answer(policy, question))
+            .buffer_unordered(QUESTIONS_AT_ONCE);
+        while let Some(answer) = answers.next().await {
+            let at = self.clock.now();
+            observation.memory.absorb(policy, &observation.record, answer, at);
+        }
+    }
+
+    async fn answer(&self, policy: &Policy, question: Question) -> Answer {
+        match question {
+            Question::List { image } => {
+                let sighting = match policy.image(&image) {
+                    Some(known) => self.registry.tags(self.access_of(&image), &known.repository).await,
+                    None => Sighting::Unknown(not_in_spec(&image)),
+                };
+                Answer::List { image, sighting }
+            }
+            Question::Look { tag, image } => {
+                let sighting = match policy.image(&image).and_then(|known| self.question(policy, known, &tag)) {
+                    Some(question) => self.registry.look(self.access_of(&image), &question).await,
+                    None => Sighting::Unknown(not_in_spec(&image)),
+                };
+                Answer::Look { tag, image, sighting }
+            }
+            Question::Confirm { tag, checks } => {
+                let started_at = self.clock.now();
+                let checked = checks.into_iter().map(|check| self.check(policy, &tag, check));
+                Answer::Confirm { started_at, checked: futures::future::join_all(checked).await, tag }
+            }
+            Question::Drift { release } => Answer::Drift { heads: self.heads(&release).await },
+        }
+    }
+
+    fn access_of(&self, image: &ImageName) -> &Access {
+        static ANONYMOUS: Access =
+            Access { credential: registry::credentials::Credential::Anonymous, insecure: false };
+        self.access.get(image).unwrap_or(&ANONYMOUS)
+    }
+
+    fn question(&self, policy: &Policy, image: &ImagePolicy, tag: &Tag) -> Option<registry::Question> {
+        Some(registry::Question {
+            repository: image.repository.clone(),
+            tag: image.tag_template.render(tag.as_str())?,
+            platforms: image.platforms.iter().chain(&image.advisory_platforms).cloned().collect(),
+            revision_keys: policy.revision_keys(),
+            depth: self.depth,
+        })
+    }
+
+    async fn check(&self, policy: &Policy, tag: &Tag, check: Check) -> Checked {
+        let access = self.access_of(&check.image);
+        let found = policy
+            .image(&check.image)
+            .and_then(|image| Some((&image.repository, image.tag_template.render(tag.as_str())?)));
+        let Some((repository, rendered)) = found else {
+            let tag = Sighting::Unknown(not_in_spec(&check.image));
+            return Checked { image: check.image, tag, children: Vec::new() };
+        };
+        let children = check.children.into_iter().map(|(platform, digest): (Platform, Digest)| async move {
+            let sighting = self.registry.head_manifest(access, repository, &digest).await;
+            (platform, digest, sighting)
+        });
+        let (head, children) = futures::join!(
+            self.registry.head_tag(access, repository, &rendered),
+            futures::future::join_all(children)
+        );
+        Checked { image: check.image, tag: head, children }
+    }
+
+    async fn heads(&self, release: &Release) -> BTreeMap<ImageName, Sighting<Digest>> {
+        let heads = release.images.iter().map(|image| async move {
+            let access = self.access_of(&image.name);
+            (image.name.clone(), self.registry.head_tag(access, &image.repository, &image.tag).await)
+        });
+        futures::future::join_all(heads).await.into_iter().collect()
+    }
+}
+
+fn not_in_spec(image: &ImageName) -> Doubt {
+    Doubt::new(DoubtKind::Protocol, format!("image {image} is not in the spec any more"))
+}
