@@ -12,7 +12,7 @@ use crate::model::{
 
 /// The engine's answer. While `ask` is not empty the rest is what would be reported if nothing could be
 /// asked; effects are only in a decision that asks nothing.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Decision {
     /// What must be looked at now.
     pub ask: Vec<Question>,

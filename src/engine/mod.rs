@@ -193,5 +193,3 @@ fn listed(observation: &Observation) -> Listed {
     listed
 }
 
-#[cfg(test)]
-mod tests;

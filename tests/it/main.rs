@@ -1,1 +1,3 @@
-//! Integration tests.
+//! The one integration-test binary: one link, many suites.
+
+mod engine;

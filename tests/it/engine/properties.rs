@@ -1,0 +1,203 @@
+//! Properties over random histories: S1–S3, S5–S7, total order, floor, determinism, no panic on any input.
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+use tidegate::engine::order::{CandidateRule, Direction, Order, TagFilter};
+use tidegate::engine::policy::{
+    Gate, GateKind, ImagePolicy, Policy, PolicyParts, RevisionSource, SameRevisionGate, SmokeGate,
+};
+use tidegate::model::{Tag, TagTemplate};
+
+use super::world::World;
+
+const IMAGES: [&str; 3] = ["app", "worker", "embeddings"];
+const TAGS: [&str; 4] = ["main-1", "main-2", "main-3", "main-4"];
+const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
+
+/// One thing that happens outside.
+#[derive(Clone, Debug)]
+enum Event {
+    Push { image: usize, tag: usize, both: bool, build: u32 },
+    Delete { image: usize, tag: usize },
+    Refuse { image: usize, on: bool },
+    Pass { secs: i64 },
+    Restart,
+    Suspend { on: bool },
+    Pin { tag: Option<usize> },
+    BreakSmoke { image: usize, tag: usize, build: u32 },
+    Hint,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let (image, tag) = (0..IMAGES.len(), 0..TAGS.len());
+    prop_oneof![
+        8 => (image.clone(), tag.clone(), any::<bool>(), 0..2_u32)
+            .prop_map(|(image, tag, both, build)| Event::Push { image, tag, both, build }),
+        2 => (image.clone(), tag.clone()).prop_map(|(image, tag)| Event::Delete { image, tag }),
+        2 => (image.clone(), any::<bool>()).prop_map(|(image, on)| Event::Refuse { image, on }),
+        6 => (0..400_i64).prop_map(|secs| Event::Pass { secs }),
+        1 => Just(Event::Restart),
+        1 => any::<bool>().prop_map(|on| Event::Suspend { on }),
+        1 => proptest::option::of(tag.clone()).prop_map(|tag| Event::Pin { tag }),
+        2 => (image, tag, 0..2_u32).prop_map(|(image, tag, build)| Event::BreakSmoke { image, tag, build }),
+        1 => Just(Event::Hint),
+    ]
+}
+
+/// A policy of three images; `gates` as bits: smoke on worker, sameRevision.
+pub fn policy(gates: u8, arm64_advisory: bool) -> PolicyParts {
+    let amd64 = || "linux/amd64".parse().unwrap();
+    let images = IMAGES.map(|name| ImagePolicy {
+        name: name.parse().unwrap(),
+        repository: format!("registry.example/acme/{name}").parse().unwrap(),
+        tag_template: TagTemplate::default(),
+        platforms: vec![amd64()],
+        advisory_platforms: if arm64_advisory { vec!["linux/arm64".parse().unwrap()] } else { Vec::new() },
+        advisory: false,
+    });
+    let smoke = Gate {
+        name: "worker-boots".parse().unwrap(),
+        advisory: false,
+        kind: GateKind::Smoke(SmokeGate {
+            image: "worker".parse().unwrap(),
+            platforms: Vec::new(),
+            command: vec!["/app".into(), "--self-check".into()],
+            timeout: SignedDuration::from_mins(5),
+            attempts: 2,
+            hash: "v1:0".into(),
+        }),
+    };
+    let same = Gate {
+        name: "same-commit".parse().unwrap(),
+        advisory: false,
+        kind: GateKind::SameRevision(SameRevisionGate {
+            key: "org.opencontainers.image.revision".into(),
+            from: RevisionSource::Annotation,
+        }),
+    };
+    let gates = [(1, smoke), (2, same)].into_iter().filter(|(bit, _)| gates & bit != 0).map(|(_, gate)| gate);
+    PolicyParts {
+        generation: 1,
+        interval: SignedDuration::from_mins(1),
+        drift_interval: SignedDuration::from_mins(10),
+        suspend: false,
+        pin: None,
+        skip: std::collections::BTreeSet::new(),
+        images: images.to_vec(),
+        candidates: CandidateRule {
+            filter: Some(TagFilter::new("^main-(?P<n>[0-9]+)$", Some("$n")).unwrap()),
+            exclude: Vec::new(),
+            order: Order::Numerical(Direction::Ascending),
+            not_before: None,
+            max_followed: 5,
+            settle: SignedDuration::from_secs(60),
+        },
+        gates: gates.collect(),
+        deadline: SignedDuration::from_mins(45),
+        targets: Vec::new(),
+    }
+}
+
+fn apply(world: &mut World, event: &Event) {
+    let name = |image: usize| IMAGES[image].parse().unwrap();
+    let tag_of = |tag: usize| TAGS[tag].parse::<Tag>().unwrap();
+    let edit = |world: &mut World, change: &dyn Fn(&mut PolicyParts)| {
+        let mut parts = PolicyParts::clone(&world.policy);
+        change(&mut parts);
+        world.policy = Policy::new(parts).unwrap();
+    };
+    match event {
+        Event::Push { image, tag, both, build } => {
+            let platforms = if *both { &PLATFORMS[..] } else { &PLATFORMS[..1] };
+            world.push(IMAGES[*image], TAGS[*tag], platforms, *build);
+        }
+        Event::Delete { image, tag } => {
+            world.pushed.remove(&(name(*image), tag_of(*tag)));
+        }
+        Event::Refuse { image, on } => {
+            world.refused.remove(&name(*image));
+            if *on {
+                world.refused.insert(name(*image));
+            }
+        }
+        Event::Pass { secs } => world.pass(SignedDuration::from_secs(*secs)),
+        Event::Restart => world.restart(),
+        Event::Suspend { on } => edit(world, &|parts| parts.suspend = *on),
+        Event::Pin { tag } => edit(world, &|parts| parts.pin = tag.map(tag_of)),
+        Event::BreakSmoke { image, tag, build } => {
+            let text = format!("{} {} linux/amd64 build {build}", IMAGES[*image], TAGS[*tag]);
+            world.break_smoke(super::world::digest(&text));
+        }
+        Event::Hint => world.observation.memory.hinted_at = Some(world.now),
+    }
+    world.reconcile();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Every commit of a random history is checked against the world (S1–S5, S7); what is promoted is never
+    /// lost or replaced otherwise (S6); and once the world is whole and quiet, the newest complete release
+    /// that passes is promoted (L1).
+    #[test]
+    fn histories_keep_the_promise(
+        gates in 0..4_u8,
+        advisory in any::<bool>(),
+        events in proptest::collection::vec(event(), 1..40),
+    ) {
+        let mut world = World::new(Policy::new(policy(gates, advisory)).unwrap());
+        for event in &events {
+            apply(&mut world, event);
+            prop_assert_eq!(
+                world.observation.record.promoted.as_ref(), world.commits.last(), "S6: only a commit moves it");
+        }
+        heal(&mut world);
+        let promoted = world.commits.last().map(|promoted| promoted.release.tag.clone());
+        prop_assert_eq!(promoted, Some("main-9".parse().unwrap()), "L1: {:?}", world.decision.followed.first());
+    }
+
+    /// The order is total and strict: exactly one of older, same, newer.
+    #[test]
+    fn order_is_total(a in "[a-z]{0,2}[0-9]{1,20}", b in "[a-z]{0,2}[0-9]{1,20}", descending in any::<bool>()) {
+        let direction = if descending { Direction::Descending } else { Direction::Ascending };
+        let mut rule = policy(0, false).candidates;
+        rule.filter = Some(TagFilter::new("^[a-z]*(?P<n>[0-9]+)$", Some("$n")).unwrap());
+        for order in [Order::Numerical(direction), Order::Alphabetical(direction)] {
+            rule.order = order;
+            let (a, b) = (rule.rank(&a.parse().unwrap()).unwrap(), rule.rank(&b.parse().unwrap()).unwrap());
+            prop_assert_eq!(a.cmp(&b), b.cmp(&a).reverse());
+            prop_assert_eq!(a == b, a.tag() == b.tag());
+        }
+    }
+
+    /// No text makes the parsers or the order panic.
+    #[test]
+    fn no_text_panics(text in "\\PC{0,80}", pattern in "\\PC{0,20}", extract in "\\PC{0,10}") {
+        let _ = text.parse::<tidegate::model::Repository>();
+        let _ = text.parse::<tidegate::model::Platform>();
+        let _ = text.parse::<tidegate::model::Digest>();
+        let template = text.parse::<TagTemplate>();
+        let mut rule = policy(0, false).candidates;
+        if let Ok(filter) = TagFilter::new(&pattern, Some(&extract)) {
+            rule.filter = Some(filter);
+        }
+        if let (Ok(template), Ok(tag)) = (template, "x1".parse::<Tag>()) {
+            prop_assert!(template.render(tag.as_str()).is_none_or(|tag| template.extract(tag.as_str()).is_some()));
+        }
+        if let Ok(tag) = text.parse::<Tag>() {
+            let _ = rule.rank(&tag);
+        }
+    }
+}
+
+/// Faults stop, nothing is held, and one more release is pushed whole and sound.
+fn heal(world: &mut World) {
+    world.refused.clear();
+    let mut parts = PolicyParts::clone(&world.policy);
+    (parts.suspend, parts.pin) = (false, None);
+    world.policy = Policy::new(parts).unwrap();
+    for image in IMAGES {
+        world.push(image, "main-9", &PLATFORMS, 7);
+    }
+    world.pass(SignedDuration::from_secs(180));
+}

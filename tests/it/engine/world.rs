@@ -1,0 +1,304 @@
+//! A paper world: registries and smoke tests as plain maps, driven by the real `decide` in virtual time.
+//!
+//! It checks the invariants of design §7 at every commit against what the world holds at that instant, which
+//! is more than the engine was told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
+use tidegate::engine::decide;
+use tidegate::engine::decision::{Answer, Checked, Decision, Question};
+use tidegate::engine::observation::{Observation, Outcome};
+use tidegate::engine::policy::{GateKind, Policy};
+use tidegate::model::{
+    Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Revision, Sighting,
+    SmokeOutcome, SmokeVerdict, SmokeView, Tag,
+};
+
+/// Rounds after which the engine must have stopped asking.
+const ROUNDS_MAX: usize = 16;
+
+/// One image under one tag.
+#[derive(Clone, Debug, Default)]
+pub struct Pushed {
+    /// Child digest of each platform.
+    pub children: BTreeMap<Platform, Digest>,
+    /// Revision annotation.
+    pub revision: Option<String>,
+}
+
+/// Everything outside the engine.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub now: Timestamp,
+    pub policy: Policy,
+    pub observation: Observation,
+    pub pushed: BTreeMap<(ImageName, Tag), Pushed>,
+    /// Images whose registry answers nothing but "unauthorized".
+    pub refused: BTreeSet<ImageName>,
+    /// Exit code and duration of the smoke test of a child digest; absent means it exits with 0 at once.
+    pub smoke: BTreeMap<Digest, (i32, SignedDuration)>,
+    /// Started smoke tests: when they end.
+    running: BTreeMap<tidegate::model::Binding, (Timestamp, Digest)>,
+    /// Every commit, oldest first.
+    pub commits: Vec<Promoted>,
+    /// Every ended candidate, oldest first.
+    pub ended: Vec<(Tag, Outcome)>,
+    /// The newest decision.
+    pub decision: std::rc::Rc<Decision>,
+    /// Requests since the start, by kind: list, look, head.
+    pub requests: BTreeMap<&'static str, usize>,
+}
+
+/// A digest that says what it is of.
+pub fn digest(text: &str) -> Digest {
+    let hash = Sha256::digest(text.as_bytes());
+    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}").parse().unwrap()
+}
+
+impl Pushed {
+    /// Digest of the index: it changes when a child or the annotation does.
+    pub fn digest(&self) -> Digest {
+        digest(&format!("{self:?}"))
+    }
+}
+
+impl World {
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            now: "2026-01-01T00:00:00Z".parse().unwrap(),
+            policy,
+            observation: Observation::default(),
+            pushed: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            smoke: BTreeMap::new(),
+            running: BTreeMap::new(),
+            commits: Vec::new(),
+            ended: Vec::new(),
+            decision: std::rc::Rc::default(),
+            requests: BTreeMap::new(),
+        }
+    }
+
+    /// Pushes an image for some platforms; what was there under the tag is replaced.
+    pub fn push(&mut self, image: &str, tag: &str, platforms: &[&str], build: u32) {
+        let children = platforms.iter().map(|platform| {
+            (platform.parse().unwrap(), digest(&format!("{image} {tag} {platform} build {build}")))
+        });
+        let pushed = Pushed { children: children.collect(), revision: Some(format!("rev-of-{tag}")) };
+        self.pushed.insert((image.parse().unwrap(), tag.parse().unwrap()), pushed);
+    }
+
+    /// From its first test on an image behaves as it does: its digest is what it is.
+    pub fn break_smoke(&mut self, digest: Digest) {
+        let tested = self.observation.smoke.keys().any(|binding| binding.as_str().contains(digest.as_str()));
+        if !tested {
+            self.smoke.insert(digest, (3, SignedDuration::from_secs(20)));
+        }
+    }
+
+    /// A new process: everything that is not in status is gone.
+    pub fn restart(&mut self) {
+        self.observation.memory = tidegate::engine::memory::Memory::default();
+    }
+
+    /// Lets `span` pass, with a reconcile whenever the engine asked to be woken.
+    pub fn pass(&mut self, span: SignedDuration) {
+        let end = self.now.checked_add(span).unwrap();
+        loop {
+            self.reconcile();
+            let smoke = self.running.values().map(|(ends, _)| *ends).filter(|ends| *ends > self.now).min();
+            let next = [self.decision.next_look, smoke].into_iter().flatten().min();
+            match next {
+                Some(next) if next < end => {
+                    assert!(next > self.now, "the engine must not wake at once: {next} at {}", self.now);
+                    self.now = next;
+                }
+                _ => break,
+            }
+        }
+        self.now = end;
+        self.reconcile();
+    }
+
+    /// One reconcile: look and decide until nothing is asked, then act.
+    pub fn reconcile(&mut self) {
+        self.settle_smoke();
+        for round in 0.. {
+            assert!(round < ROUNDS_MAX, "still asking {:?}", self.decision.ask);
+            let decision = decide(&self.policy, &self.observation, self.now);
+            let again = decide(&self.policy, &self.observation, self.now);
+            assert_eq!(decision, again, "decide is deterministic");
+            let asks = decision.ask.clone();
+            if asks.is_empty() {
+                if self.act(decision) {
+                    continue;
+                }
+                return;
+            }
+            self.decision = std::rc::Rc::new(decision);
+            for question in asks {
+                let answer = self.answer(question);
+                self.observation.memory.absorb(&self.policy, &self.observation.record, answer, self.now);
+            }
+        }
+    }
+
+    /// Carries a decision out; true when it committed, so that the engine is asked again.
+    fn act(&mut self, mut decision: Decision) -> bool {
+        for request in &decision.start {
+            let (_, span) = self.smoke.get(&request.digest).copied().unwrap_or((0, SignedDuration::ZERO));
+            let ends = self.now.checked_add(span).unwrap();
+            self.running.insert(request.binding.clone(), (ends, request.digest.clone()));
+            let view = SmokeView::Running { since: self.now, waiting_for: None };
+            self.observation.smoke.insert(request.binding.clone(), view);
+        }
+        let record = &mut self.observation.record;
+        record.verdicts.clone_from(&decision.verdicts);
+        record.candidates = decision.followed.iter().map(|candidate| candidate.record.clone()).collect();
+        for ended in &decision.ended {
+            record.recent.insert(0, ended.clone());
+            record.recent.truncate(5);
+            self.ended.push((ended.tag.clone(), ended.outcome));
+            if ended.outcome == Outcome::Gone {
+                self.observation.memory.forget_gone(&ended.tag);
+            }
+        }
+        let granted = decision.commit.take();
+        let committed = granted.is_some();
+        if let Some(granted) = granted {
+            let (promoted, floor) = granted.into_promoted(self.now);
+            self.check_commit(&promoted);
+            self.observation.record.promoted = Some(promoted.clone());
+            self.observation.record.floor = Some(floor);
+            self.commits.push(promoted);
+        }
+        let starts_now = decision.start.iter().any(|request| self.running[&request.binding].0 <= self.now);
+        self.decision = std::rc::Rc::new(decision);
+        if starts_now {
+            self.settle_smoke();
+        }
+        committed || starts_now
+    }
+
+    fn settle_smoke(&mut self) {
+        let ended: Vec<_> =
+            self.running.iter().filter(|(_, (ends, _))| *ends <= self.now).map(|(b, r)| (b.clone(), r.clone())).collect();
+        for (binding, (at, digest)) in ended {
+            self.running.remove(&binding);
+            let (code, _) = self.smoke.get(&digest).copied().unwrap_or_default();
+            let outcome = if code == 0 { SmokeOutcome::Passed } else { SmokeOutcome::Failed };
+            let message = format!("exit code {code}");
+            let verdict = SmokeVerdict { binding: binding.clone(), outcome, at, exit_code: Some(code), message };
+            self.observation.smoke.insert(binding, SmokeView::Ended(verdict));
+        }
+    }
+
+    fn answer(&mut self, question: Question) -> Answer {
+        let kind = match &question {
+            Question::List { .. } => "list",
+            Question::Look { .. } => "look",
+            Question::Confirm { .. } | Question::Drift { .. } => "head",
+        };
+        *self.requests.entry(kind).or_default() += 1;
+        match question {
+            Question::List { image } => Answer::List { sighting: self.list(&image), image },
+            Question::Look { tag, image } => {
+                let sighting = self.look(&image, &tag);
+                Answer::Look { tag, image, sighting }
+            }
+            Question::Confirm { tag, checks } => {
+                let checked = checks.into_iter().map(|check| {
+                    let head = self.look(&check.image, &tag).map(|evidence| evidence.digest);
+                    let pushed = self.pushed.get(&(check.image.clone(), tag.clone()));
+                    let children = check.children.into_iter().map(|(platform, digest)| {
+                        let there = pushed.is_some_and(|pushed| pushed.children.values().any(|child| *child == digest));
+                        let sighting = if there { Sighting::Present(()) } else { Sighting::Missing };
+                        (platform, digest, sighting)
+                    });
+                    Checked { tag: head, children: children.collect(), image: check.image }
+                });
+                Answer::Confirm { started_at: self.now, checked: checked.collect(), tag }
+            }
+            Question::Drift { release } => {
+                let heads = release.images.iter().map(|image| {
+                    let head = self.look(&image.name, &release.tag).map(|evidence| evidence.digest);
+                    (image.name.clone(), head)
+                });
+                Answer::Drift { heads: heads.collect() }
+            }
+        }
+    }
+
+    fn doubt() -> Doubt {
+        Doubt::new(DoubtKind::Auth, "the registry refused the credential")
+    }
+
+    fn list(&self, image: &ImageName) -> Sighting<Vec<String>> {
+        if self.refused.contains(image) {
+            return Sighting::Unknown(Self::doubt());
+        }
+        let template = &self.policy.image(image).unwrap().tag_template;
+        let tags = self.pushed.keys().filter(|(name, _)| name == image);
+        Sighting::Present(tags.filter_map(|(_, tag)| template.render(tag.as_str())).map(|tag| tag.to_string()).collect())
+    }
+
+    fn look(&self, image: &ImageName, tag: &Tag) -> Sighting<ImageEvidence> {
+        if self.refused.contains(image) {
+            return Sighting::Unknown(Self::doubt());
+        }
+        let Some(pushed) = self.pushed.get(&(image.clone(), tag.clone())) else { return Sighting::Missing };
+        let children = pushed.children.iter();
+        let revision = Revision { annotation: pushed.revision.clone(), label: None };
+        Sighting::Present(ImageEvidence {
+            digest: pushed.digest(),
+            children: children.map(|(p, d)| (p.clone(), Sighting::Present(d.clone()))).collect(),
+            revisions: [("org.opencontainers.image.revision".to_owned(), revision)].into(),
+        })
+    }
+
+    /// S1, S2, S3, S4, S7 against the world as it is at this instant.
+    fn check_commit(&self, promoted: &Promoted) {
+        let tag = &promoted.release.tag;
+        assert!(!self.policy.suspend && !self.observation.deleting, "S7: commit of {tag} while held");
+        let before = self.commits.last();
+        assert_eq!(promoted.sequence, before.map_or(0, |p| p.sequence) + 1, "S4");
+        if self.policy.pin.is_none() {
+            let rank = self.policy.candidates.rank(tag).expect("S3: an unordered tag without a pin");
+            let floor = self.observation.record.floor.as_ref().map(|f| self.policy.candidates.rank(&f.tag).unwrap());
+            assert!(floor.is_none_or(|floor| rank > floor), "S3: {tag} is not above the floor");
+        } else {
+            assert_eq!(self.policy.pin.as_ref(), Some(tag), "S3");
+        }
+        let required: Vec<_> = self.policy.required_images().map(|(_, image)| image).collect();
+        assert_eq!(promoted.release.images.len(), required.len(), "S1: every required image");
+        for (image, committed) in required.into_iter().zip(&promoted.release.images) {
+            assert!(!self.refused.contains(&image.name), "S1: {tag} {} could not be told", image.name);
+            let pushed = self.pushed.get(&(image.name.clone(), tag.clone())).expect("S1: an absent image");
+            assert_eq!(committed.digest, pushed.digest(), "S2: {tag} {}", image.name);
+            for platform in &image.platforms {
+                let child = pushed.children.get(platform).expect("S1: an absent platform");
+                assert!(committed.platforms.contains(&(platform.clone(), child.clone())), "S1: {platform}");
+            }
+        }
+        self.check_gates(promoted);
+    }
+
+    /// S5: the verdicts of exactly these digests.
+    fn check_gates(&self, promoted: &Promoted) {
+        for gate in self.policy.gates.iter().filter(|gate| !gate.advisory) {
+            let GateKind::Smoke(smoke) = &gate.kind else { continue };
+            let image = promoted.release.images.iter().find(|image| image.name == smoke.image).unwrap();
+            for (_, digest) in &image.platforms {
+                let (code, span) = self.smoke.get(digest).copied().unwrap_or_default();
+                assert_eq!(code, 0, "S5: {} did not pass on {digest}", gate.name);
+                let tested = self.observation.smoke.values().any(|view| {
+                    matches!(view, SmokeView::Ended(verdict) if verdict.binding.as_str().contains(digest.as_str()))
+                });
+                assert!(tested, "S5: {} was never run on {digest} ({span})", gate.name);
+            }
+        }
+    }
+}
