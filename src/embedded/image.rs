@@ -300,8 +300,11 @@ mod tests {
         let archive = tar_with_one_file("content", "hello");
         assert_eq!(archive.len(), 512 * 4);
         let stored = u32::from_str_radix(std::str::from_utf8(&archive[148..154]).unwrap(), 8).unwrap();
-        let summed: u32 =
-            archive[..512].iter().enumerate().map(|(at, b)| if (148..156).contains(&at) { 32 } else { u32::from(*b) }).sum();
+        let summed: u32 = archive[..512]
+            .iter()
+            .enumerate()
+            .map(|(at, b)| if (148..156).contains(&at) { 32 } else { u32::from(*b) })
+            .sum();
         assert_eq!(stored, summed);
         assert_eq!(&archive[512..517], b"hello");
     }

@@ -1,3 +1,7 @@
 //! The one integration-test binary: one link, many suites.
 
+#[cfg(test)]
+mod architecture;
+#[cfg(test)]
+mod cluster;
 mod engine;

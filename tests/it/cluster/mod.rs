@@ -1,0 +1,17 @@
+//! Real parts for the suites: etcd and kube-apiserver ([`control_plane::ControlPlane`]), distribution
+//! ([`registry::Registry`]) and what is pushed to it ([`push::Pusher`]). All on loopback, none outliving the test process.
+
+pub mod certificates;
+pub mod control_plane;
+pub mod push;
+pub mod registry;
+pub mod server;
+pub mod tools;
+
+mod selftest;
+
+/// Installs the TLS provider that kube and reqwest look for; harmless when one is there.
+pub fn install_crypto() {
+    // An error means that another test was first, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

@@ -1,0 +1,71 @@
+//! Where the real parts are, and what a suite does when they are missing. Building them is the work of `hack/tools`.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Found tools by name; each is an executable file.
+#[derive(Clone, Debug)]
+pub struct Tools(BTreeMap<String, PathBuf>);
+
+// === impl Tools ===
+
+impl Tools {
+    /// The tools that `suite` needs, or `None` after one printed line that says why the suite is skipped.
+    ///
+    /// # Panics
+    /// When one is missing and `CI` is set: there a suite that cannot run has failed.
+    pub fn require(suite: &str, names: &[&str]) -> Option<Self> {
+        match Self::find(names) {
+            Ok(tools) => Some(tools),
+            Err(missing) => {
+                let hint = hint(&missing);
+                assert!(std::env::var_os("CI").is_none(), "{suite} cannot run: {hint}");
+                // Past the capture of the test runner, which hides what passing tests print.
+                let _ = writeln!(std::io::stderr(), "skipped {suite}: {hint}");
+                None
+            }
+        }
+    }
+
+    /// All of `names`, or the names of those that are not built.
+    pub fn find(names: &[&str]) -> Result<Self, Vec<String>> {
+        let mut found = BTreeMap::new();
+        let mut missing = Vec::new();
+        for name in names {
+            match locate(name) {
+                Some(path) => drop(found.insert((*name).to_owned(), path)),
+                None => missing.push((*name).to_owned()),
+            }
+        }
+        if missing.is_empty() { Ok(Self(found)) } else { Err(missing) }
+    }
+
+    /// The executable of a tool that was asked for.
+    pub fn path(&self, name: &str) -> &Path {
+        self.0.get(name).unwrap_or_else(|| panic!("{name} was not asked for in Tools::require"))
+    }
+}
+
+/// What is missing and the one line that mends it.
+fn hint(missing: &[String]) -> String {
+    format!("{} not built; run: hack/tools {} (or: make test)", missing.join(", "), missing.join(" "))
+}
+
+/// Asks `hack/tools`, so that one place knows the layout of the cache.
+fn locate(name: &str) -> Option<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/tools");
+    let output = Command::new(script).arg("--path").arg(name).output().expect("hack/tools runs");
+    if !output.status.success() {
+        return None;
+    }
+    let path = String::from_utf8(output.stdout).expect("paths are UTF-8");
+    Some(PathBuf::from(path.trim_end()))
+}
+
+#[test]
+fn the_hint_names_what_is_missing_and_what_to_run() {
+    let missing = Tools::find(&["no-such-tool"]).unwrap_err();
+    assert_eq!(hint(&missing), "no-such-tool not built; run: hack/tools no-such-tool (or: make test)");
+}
