@@ -1,0 +1,41 @@
+# What people type. Everything is built from pinned sources into caches; nothing installs system packages.
+
+# Recipes use pipes and background jobs, and a failure in either has to count.
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The real parts that the suites run against.
+TOOLS := etcd kube-apiserver registry
+
+CRD := crds/tidegate.dev_releasesets.yaml
+
+.PHONY: help
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: ## Build what the suites need, then run all of them
+	@hack/tools $(TOOLS) & tools=$$!; \
+	if ! cargo test --all-targets --no-run; then kill $$tools 2>/dev/null || true; exit 1; fi; \
+	wait $$tools
+	cargo test --all-targets
+
+.PHONY: generate
+generate: ## Write the files that are generated from the source
+	@mkdir -p $(dir $(CRD))
+	cargo run --quiet -- crd > $(CRD).new
+	@mv $(CRD).new $(CRD)
+
+.PHONY: check-generated
+check-generated: ## Fail when a generated file is stale
+	@cargo run --quiet -- crd | diff -u $(CRD) - || { echo "$(CRD) is stale; run: make generate" >&2; exit 1; }
+
+.PHONY: lint
+lint: ## Check format and lints
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+.PHONY: docs
+docs: ## Build the documentation of the source; warnings are errors
+	RUSTDOCFLAGS="-D warnings $${RUSTDOCFLAGS:-}" cargo doc --no-deps
