@@ -1,9 +1,10 @@
 //! Where the real parts are, and what a suite does when they are missing. Building them is the work of `hack/tools`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 /// Found tools by name; each is an executable file.
 #[derive(Clone, Debug)]
@@ -22,8 +23,7 @@ impl Tools {
             Err(missing) => {
                 let hint = hint(&missing);
                 assert!(std::env::var_os("CI").is_none(), "{suite} cannot run: {hint}");
-                // Past the capture of the test runner, which hides what passing tests print.
-                let _ = writeln!(std::io::stderr(), "skipped {suite}: {hint}");
+                say_once(format!("skipped {suite}: {hint}"));
                 None
             }
         }
@@ -45,6 +45,17 @@ impl Tools {
     /// The executable of a tool that was asked for.
     pub fn path(&self, name: &str) -> &Path {
         self.0.get(name).unwrap_or_else(|| panic!("{name} was not asked for in Tools::require"))
+    }
+}
+
+/// Prints a line, the first time only, past the capture of the test runner, which hides what passing tests print.
+fn say_once(line: String) {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if !said.contains(&line) {
+        // Standard error that cannot be written to leaves nobody to tell.
+        let _ = writeln!(std::io::stderr(), "{line}");
+        said.insert(line);
     }
 }
 
