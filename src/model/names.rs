@@ -8,7 +8,9 @@ pub const LABEL_MAX_BYTES: usize = 63;
 
 /// Why a string is no DNS label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a DNS label: use 1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit")]
+#[error(
+    "`{0}` is not a DNS label: use 1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit"
+)]
 pub struct NotALabel(pub String);
 
 /// True for a DNS label of RFC 1123.

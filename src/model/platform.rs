@@ -32,7 +32,8 @@ impl Platform {
             "macos" => "darwin".to_owned(),
             other => other.to_owned(),
         };
-        let (architecture, variant) = normal(&architecture.to_ascii_lowercase(), &variant.to_ascii_lowercase())?;
+        let (architecture, variant) =
+            normal(&architecture.to_ascii_lowercase(), &variant.to_ascii_lowercase())?;
         let os_version = (os == "windows" && !os_version.is_empty()).then(|| first_three_parts(os_version));
         Some(Self { os, architecture, variant, os_version })
     }

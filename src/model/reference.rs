@@ -38,7 +38,9 @@ pub struct TagTemplate {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReferenceError {
     /// Not a tag.
-    #[error("`{0}` is not a tag: use 1 to 128 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `.` or `-`")]
+    #[error(
+        "`{0}` is not a tag: use 1 to 128 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `.` or `-`"
+    )]
     Tag(String),
     /// Not a digest.
     #[error("`{0}` is not a digest: write sha256: and 64 hexadecimal digits")]
@@ -53,7 +55,9 @@ pub enum ReferenceError {
     #[error("`{0}` is not a repository: write host/path in lower case, for example ghcr.io/acme/app")]
     Repository(String),
     /// Not a template.
-    #[error("`{0}` must hold {{tag}} exactly once, with only tag characters around it, for example {{tag}}-debian")]
+    #[error(
+        "`{0}` must hold {{tag}} exactly once, with only tag characters around it, for example {{tag}}-debian"
+    )]
     Template(String),
 }
 
@@ -287,7 +291,9 @@ mod tests {
         assert!(matches!("https://ghcr.io/a/b".parse::<Repository>(), Err(ReferenceError::Scheme(_))));
         assert!(matches!("ghcr.io/a/b:v1".parse::<Repository>(), Err(ReferenceError::Tagged(_))));
         assert!(matches!("ghcr.io/a/b@sha256:1".parse::<Repository>(), Err(ReferenceError::Tagged(_))));
-        for bad in ["", "ghcr.io/", "ghcr.io/A/b", "ghcr.io//b", "a..b/c d", "ghcr.io:99999/a", "ghcr.io/a---_b"] {
+        for bad in
+            ["", "ghcr.io/", "ghcr.io/A/b", "ghcr.io//b", "a..b/c d", "ghcr.io:99999/a", "ghcr.io/a---_b"]
+        {
             assert!(bad.parse::<Repository>().is_err(), "{bad}");
         }
     }

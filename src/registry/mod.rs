@@ -51,8 +51,11 @@ pub trait Registry: Send + Sync {
     ) -> BoxFuture<'a, Sighting<Vec<String>>>;
 
     /// What a tag holds now: its digest, and each asked platform's child.
-    fn look<'a>(&'a self, access: &'a Access, question: &'a Question)
-    -> BoxFuture<'a, Sighting<ImageEvidence>>;
+    fn look<'a>(
+        &'a self,
+        access: &'a Access,
+        question: &'a Question,
+    ) -> BoxFuture<'a, Sighting<ImageEvidence>>;
 
     /// The digest that a tag points at now, by HEAD. Never from a cache.
     fn head_tag<'a>(

@@ -1,0 +1,129 @@
+//! Refusals as the API machinery words them: a `Status` object with code, reason and causes.
+
+use serde_json::{Value, json};
+
+use super::resources::Resource;
+
+/// One field that is wrong, in the words of `field.Error`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cause {
+    /// `FieldValueInvalid` and its like.
+    pub(super) reason: &'static str,
+    /// Path, as `spec.images[0].name`.
+    pub(super) field: String,
+    /// What is wrong, without the path.
+    pub(super) message: String,
+}
+
+/// Why a request was not done; becomes a `Status`.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) code: u16,
+    reason: String,
+    message: String,
+    details: Value,
+}
+
+// === impl Cause ===
+
+impl Cause {
+    pub(super) fn invalid(field: impl Into<String>, value: &str, message: &str) -> Self {
+        let message = format!("Invalid value: {value}: {message}");
+        Self { reason: "FieldValueInvalid", field: field.into(), message }
+    }
+
+    pub(super) fn required(field: impl Into<String>, message: &str) -> Self {
+        let message = if message.is_empty() {
+            "Required value".to_owned()
+        } else {
+            format!("Required value: {message}")
+        };
+        Self { reason: "FieldValueRequired", field: field.into(), message }
+    }
+
+    pub(super) fn new(reason: &'static str, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason, field: field.into(), message: message.into() }
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// Any refusal; what a fault hook orders.
+    pub(super) fn new(code: u16, reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code, reason: reason.into(), message: message.into(), details: Value::Null }
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Self::new(405, "MethodNotAllowed", message)
+    }
+
+    /// What the API server says to a path that it does not serve.
+    pub(super) fn no_such_path() -> Self {
+        Self::new(404, "NotFound", "the server could not find the requested resource")
+    }
+
+    pub(super) fn not_found(resource: &Resource, name: &str) -> Self {
+        let message = format!("{} \"{name}\" not found", resource.qualified());
+        Self::new(404, "NotFound", message).about(resource, name)
+    }
+
+    pub(super) fn already_exists(resource: &Resource, name: &str) -> Self {
+        let message = format!("{} \"{name}\" already exists", resource.qualified());
+        Self::new(409, "AlreadyExists", message).about(resource, name)
+    }
+
+    pub(super) fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", resource.qualified());
+        Self::new(409, "Conflict", message).about(resource, name)
+    }
+
+    /// The write was derived from a read that is no longer the newest.
+    pub(super) fn stale(resource: &Resource, name: &str) -> Self {
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
+        Self::conflict(resource, name, why)
+    }
+
+    pub(super) fn invalid(resource: &Resource, name: &str, causes: &[Cause]) -> Self {
+        let texts: Vec<String> =
+            causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let text = if let [one] = texts.as_slice() { one.clone() } else { format!("[{}]", texts.join(", ")) };
+        let kind = resource.qualified_kind();
+        let mut refusal = Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {text}"));
+        let causes: Vec<Value> = causes
+            .iter()
+            .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}))
+            .collect();
+        refusal.details =
+            json!({"name": name, "group": resource.group, "kind": resource.kind, "causes": causes});
+        refusal
+    }
+
+    /// A watch or list asks for what was compacted away.
+    pub(super) fn expired(asked: u64, oldest: u64) -> Self {
+        Self::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
+    }
+
+    fn about(mut self, resource: &Resource, name: &str) -> Self {
+        self.details = json!({"name": name, "group": resource.group, "kind": resource.plural});
+        self
+    }
+
+    /// The `Status` object.
+    pub(super) fn status(&self) -> Value {
+        let mut status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": self.message, "reason": self.reason, "code": self.code,
+        });
+        if !self.details.is_null() {
+            status["details"] = self.details.clone();
+        }
+        status
+    }
+}
