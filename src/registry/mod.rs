@@ -51,8 +51,11 @@ pub trait Registry: Send + Sync {
     ) -> BoxFuture<'a, Sighting<Vec<String>>>;
 
     /// What a tag holds now: its digest, and each asked platform's child.
-    fn look<'a>(&'a self, access: &'a Access, question: &'a Question)
-    -> BoxFuture<'a, Sighting<ImageEvidence>>;
+    fn look<'a>(
+        &'a self,
+        access: &'a Access,
+        question: &'a Question,
+    ) -> BoxFuture<'a, Sighting<ImageEvidence>>;
 
     /// The digest that a tag points at now, by HEAD. Never from a cache.
     fn head_tag<'a>(
@@ -71,4 +74,24 @@ pub trait Registry: Send + Sync {
     ) -> BoxFuture<'a, Sighting<()>>;
 }
 
+mod auth;
+mod challenge;
+mod client;
 pub mod credentials;
+pub mod docker_config;
+mod facts;
+mod flatten;
+mod guard;
+mod look;
+mod manifest;
+mod place;
+mod session;
+mod tags;
+mod transport;
+mod verdict;
+
+pub use client::Client;
+pub use transport::{Observer, RequestKind, RequestRecord, Verb};
+
+#[cfg(test)]
+mod tests;
