@@ -1,26 +1,22 @@
 //! One look at one tag (registry research §2): the index, each asked platform's child, its config.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream;
 
-use crate::model::sighting::{Defect, DefectKind, DoubtKind};
+use crate::model::sighting::DefectKind;
 use crate::model::{Digest, ImageEvidence, Platform, Revision, Sighting};
 use crate::registry::facts::Fact;
-use crate::registry::flatten::{Child, children};
-use crate::registry::manifest::{self, Config, Image, Index, Manifest, Texts};
+use crate::registry::manifest::{self, Config, Image, Manifest, Texts};
 use crate::registry::session::Session;
 use crate::registry::verdict::{Absence, sighting};
+use crate::registry::walk::{Found, Walk};
 use crate::registry::{Depth, Question};
 
 /// Requests that one look has open at once: two platforms of four images, or all of most images.
-const PARALLEL_MAX: usize = 8;
-/// Levels of indexes inside an index that are followed; nothing in the field uses more than one.
-const NESTED_LEVELS_MAX: usize = 3;
-/// Images in one index with all that it holds: 16 platforms, each with 16 variants.
-const CHILDREN_MAX: usize = 256;
+pub(super) const PARALLEL_MAX: usize = 8;
 
 /// One child that was looked at.
 struct Seen {
@@ -31,27 +27,6 @@ struct Seen {
     image: Option<Arc<Image>>,
     /// What its config holds, if that was read.
     config: Option<Arc<Config>>,
-}
-
-/// Finding the asked platforms' children in an index and those inside it.
-struct Walk {
-    /// Asked, and not found yet.
-    wanted: Vec<Platform>,
-    found: BTreeMap<Platform, Found>,
-    /// Entries that could be for any platform and could not be read: for what is not found elsewhere, this is
-    /// the answer, since Missing would be a guess.
-    unresolved: Option<Absence>,
-    visited: HashSet<Digest>,
-    children: usize,
-}
-
-enum Found {
-    /// Named by an index for this platform, not yet looked at.
-    Named(Digest),
-    /// Looked at to learn its platform.
-    Read(Digest, Arc<Image>, Arc<Config>),
-    /// Named by a digest that is not read.
-    Unreadable,
 }
 
 /// What a tag holds.
@@ -101,7 +76,7 @@ impl Session<'_> {
     }
 
     /// A manifest by digest that surely exists now: what it holds may be known, that it is there is asked.
-    async fn manifest(&self, digest: &Digest, named_by: &str) -> Result<Manifest, Absence> {
+    pub(super) async fn manifest(&self, digest: &Digest, named_by: &str) -> Result<Manifest, Absence> {
         let subject = self.place.digest_name(digest);
         let result = match self.shared.facts.manifest(self.place, digest) {
             None => self
@@ -139,7 +114,7 @@ impl Session<'_> {
 
     /// The config of the image `of`. What was read once is not asked again, not even whether it is there:
     /// `verify: Blobs` is for that.
-    async fn config(&self, image: &Image, of: &str) -> Result<Arc<Config>, Absence> {
+    pub(super) async fn config(&self, image: &Image, of: &str) -> Result<Arc<Config>, Absence> {
         if let Some(config) = self.shared.facts.config(self.place, &image.config) {
             return Ok(config);
         }
@@ -178,77 +153,6 @@ impl Session<'_> {
                 question.platforms.iter().map(cell).collect()
             }
         }
-    }
-
-    /// Finds the asked platforms. At each level the index's own words come first, and of two entries for one
-    /// platform the first, as containerd chooses; entries without a platform and nested indexes are read only
-    /// while something is still wanted.
-    async fn walk(
-        &self,
-        question: &Question,
-        digest: &Digest,
-        root: Arc<Index>,
-        subject: &str,
-    ) -> Result<Walk, Absence> {
-        let mut walk = Walk {
-            wanted: question.platforms.clone(),
-            found: BTreeMap::new(),
-            unresolved: None,
-            visited: HashSet::from([digest.clone()]),
-            children: 0,
-        };
-        let mut level = vec![root];
-        for depth in 0..=NESTED_LEVELS_MAX {
-            let (unlabelled, nested) = walk.take(&level, subject)?;
-            if walk.wanted.is_empty() || (unlabelled.is_empty() && nested.is_empty()) {
-                return Ok(walk);
-            }
-            let read: Vec<_> = stream::iter(unlabelled)
-                .map(|digest| self.unlabelled(digest, subject))
-                .buffered(PARALLEL_MAX)
-                .collect()
-                .await;
-            for result in read {
-                walk.resolve(result);
-            }
-            if depth == NESTED_LEVELS_MAX && !nested.is_empty() {
-                let why = format!("indexes lie in it more than {NESTED_LEVELS_MAX} deep");
-                walk.doubt(self.corrupt(subject, &why));
-                break;
-            }
-            let read: Vec<_> = stream::iter(nested)
-                .map(|digest| async move { self.manifest(&digest, subject).await })
-                .buffered(PARALLEL_MAX)
-                .collect()
-                .await;
-            level.clear();
-            for result in read {
-                match result {
-                    Ok(Manifest::Index(index)) => level.push(index),
-                    Ok(Manifest::Image(_)) => {
-                        walk.doubt(self.corrupt(subject, "it calls an image manifest an index"));
-                    }
-                    Err(absence) => walk.doubt(absence),
-                }
-            }
-        }
-        Ok(walk)
-    }
-
-    /// An image of which the index does not say the platform. `None` for what is no image.
-    async fn unlabelled(&self, digest: Digest, named_by: &str) -> Result<Option<(Platform, Found)>, Absence> {
-        let image = match self.manifest(&digest, named_by).await {
-            Ok(Manifest::Image(image)) => image,
-            Ok(Manifest::Index(_)) => {
-                return Err(self.corrupt(named_by, "it calls an index an image manifest"));
-            }
-            Err(Absence::Broken(Defect { kind: DefectKind::Unsupported, .. })) => return Ok(None),
-            Err(other) => return Err(other),
-        };
-        let subject = self.place.digest_name(&digest);
-        let config = self.config(&image, &subject).await?;
-        let platform = config.platform.normal();
-        Ok(platform.map(|platform| (platform, Found::Read(digest, image, config))))
     }
 
     /// Looks at each child that the walk found, in parallel.
@@ -360,58 +264,4 @@ fn revisions(keys: &[String], index: &Texts, seen: &[Seen]) -> BTreeMap<String, 
         Revision { annotation, label: agreed(configs.filter_map(|config| config.labels.get(key)).collect()) }
     };
     keys.iter().map(|key| (key.clone(), revision(key))).collect()
-}
-
-// === impl Walk ===
-
-impl Walk {
-    /// Takes what the indexes of one level say outright; returns the digests of entries without a platform and
-    /// of nested indexes, each once.
-    fn take(&mut self, level: &[Arc<Index>], subject: &str) -> Result<(Vec<Digest>, Vec<Digest>), Absence> {
-        let (mut unlabelled, mut nested) = (Vec::new(), Vec::new());
-        for child in level.iter().flat_map(|index| children(index)) {
-            self.children += 1;
-            if self.children > CHILDREN_MAX {
-                return Err(Absence::unknown(
-                    DoubtKind::Corrupt,
-                    format!(
-                        "{subject} names more than {CHILDREN_MAX} images; push an index of the platforms that are used"
-                    ),
-                ));
-            }
-            match child {
-                Child::Image { platform, digest } => self.find(platform, Found::Named(digest)),
-                Child::Unreadable(platform) => self.find(platform, Found::Unreadable),
-                Child::Nested(digest) => nested.extend(self.visited.insert(digest.clone()).then_some(digest)),
-                Child::Unlabelled(digest) => {
-                    unlabelled.extend(self.visited.insert(digest.clone()).then_some(digest));
-                }
-            }
-        }
-        Ok((unlabelled, nested))
-    }
-
-    /// Notes a child, if its platform satisfies something that is still wanted.
-    fn find(&mut self, platform: Platform, found: Found) {
-        let before = self.wanted.len();
-        self.wanted.retain(|wanted| !platform.satisfies(wanted));
-        if self.wanted.len() < before {
-            self.found.entry(platform).or_insert(found);
-        }
-    }
-
-    fn resolve(&mut self, result: Result<Option<(Platform, Found)>, Absence>) {
-        match result {
-            Ok(Some((platform, found))) => self.find(platform, found),
-            Ok(None) => {}
-            Err(absence) => self.doubt(absence),
-        }
-    }
-
-    /// Notes that something could not be read. What cannot be told outweighs what is known to be wrong.
-    fn doubt(&mut self, absence: Absence) {
-        if !matches!(self.unresolved, Some(Absence::Unknown(_))) {
-            self.unresolved = Some(absence);
-        }
-    }
 }

@@ -80,6 +80,7 @@ mod client;
 pub mod credentials;
 pub mod docker_config;
 mod facts;
+mod failure;
 mod flatten;
 mod guard;
 mod look;
@@ -87,8 +88,10 @@ mod manifest;
 mod place;
 mod session;
 mod tags;
+mod tokens;
 mod transport;
 mod verdict;
+mod walk;
 
 pub use client::Client;
 pub use transport::{Observer, RequestKind, RequestRecord, Verb};
