@@ -74,4 +74,27 @@ pub trait Registry: Send + Sync {
     ) -> BoxFuture<'a, Sighting<()>>;
 }
 
+mod auth;
+mod challenge;
+mod client;
 pub mod credentials;
+pub mod docker_config;
+mod facts;
+mod failure;
+mod flatten;
+mod guard;
+mod look;
+mod manifest;
+mod place;
+mod session;
+mod tags;
+mod tokens;
+mod transport;
+mod verdict;
+mod walk;
+
+pub use client::Client;
+pub use transport::{Observer, RequestKind, RequestRecord, Verb};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! The registry client: [`Registry`] over HTTP.
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use crate::model::sighting::Doubt;
+use crate::model::{Digest, ImageEvidence, Repository, Sighting, Tag};
+use crate::registry::auth::Auth;
+use crate::registry::facts::Facts;
+use crate::registry::look::look;
+use crate::registry::place::Place;
+use crate::registry::session::{Habits, Session, Shared};
+use crate::registry::tags::tags;
+use crate::registry::transport::{Observer, Transport};
+use crate::registry::verdict::{Absence, sighting};
+use crate::registry::{Access, Question, Registry};
+use crate::telemetry::clock::Clock;
+
+/// Asks registries over HTTP. One per process, shared by all sets: tokens and knowledge are kept apart by host
+/// and credential inside it.
+pub struct Client {
+    shared: Shared,
+}
+
+// === impl Client ===
+
+impl Client {
+    /// A client that has asked nobody yet. `clock` ages tokens and reads `Retry-After` dates. Never fails:
+    /// where TLS cannot be set up, https registries are Unknown and say so.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            shared: Shared {
+                transport: Transport::new(),
+                auth: Auth::new(clock.clone()),
+                facts: Facts::default(),
+                habits: Habits::default(),
+                clock,
+            },
+        }
+    }
+
+    /// The same client; `observer` is told of every request when it is over.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Observer) -> Self {
+        self.shared.transport.observe(observer);
+        self
+    }
+
+    async fn head(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        reference: &str,
+        subject: impl FnOnce(&Place<'_>) -> String,
+    ) -> Result<Digest, Absence> {
+        let place = Place::new(access, repository)?;
+        let subject = subject(&place);
+        Session { shared: &self.shared, place: &place }.head(reference, &subject).await
+    }
+
+    async fn head_exactly(
+        &self,
+        access: &Access,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<(), Absence> {
+        let place = Place::new(access, repository)?;
+        let session = Session { shared: &self.shared, place: &place };
+        let subject = place.digest_name(digest);
+        if session.head(digest.as_str(), &subject).await? == *digest {
+            return Ok(());
+        }
+        Err(session.corrupt(&subject, "the registry names another digest for it"))
+    }
+}
+
+impl Registry for Client {
+    fn tags<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+    ) -> BoxFuture<'a, Sighting<Vec<String>>> {
+        async move {
+            match Place::new(access, repository) {
+                Ok(place) => tags(Session { shared: &self.shared, place: &place }).await,
+                Err(doubt) => unknown(doubt),
+            }
+        }
+        .boxed()
+    }
+
+    fn look<'a>(
+        &'a self,
+        access: &'a Access,
+        question: &'a Question,
+    ) -> BoxFuture<'a, Sighting<ImageEvidence>> {
+        async move {
+            match Place::new(access, &question.repository) {
+                Ok(place) => look(Session { shared: &self.shared, place: &place }, question).await,
+                Err(doubt) => unknown(doubt),
+            }
+        }
+        .boxed()
+    }
+
+    fn head_tag<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+        tag: &'a Tag,
+    ) -> BoxFuture<'a, Sighting<Digest>> {
+        async move {
+            sighting(self.head(access, repository, tag.as_str(), |place| place.tag_name(tag)).await)
+        }
+        .boxed()
+    }
+
+    fn head_manifest<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+        digest: &'a Digest,
+    ) -> BoxFuture<'a, Sighting<()>> {
+        async move { sighting(self.head_exactly(access, repository, digest).await) }.boxed()
+    }
+}
+
+fn unknown<T>(doubt: Doubt) -> Sighting<T> {
+    Sighting::Unknown(doubt)
+}
