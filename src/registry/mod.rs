@@ -2,6 +2,13 @@
 //!
 //! Own transport, because an expired credential must never read as a missing image (registry research §1).
 //! This room knows nothing of release sets, candidates or gates: it answers questions with sightings.
+//!
+//! ```text
+//! client ─> look ─> walk ─> flatten          pure: challenge, guard, manifest, flatten, verdict
+//!        └> tags     │
+//!             └──────┴─> session ─> auth ─> tokens ─> transport (every request, counted)
+//!                           └─────> facts (content of digests, never existence)
+//! ```
 
 use futures::future::BoxFuture;
 
@@ -19,7 +26,8 @@ pub enum Depth {
 /// How a repository is reached, and as whom.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// The credential for the repository's host.
+    /// The credential for the repository's host. A registry that never asks for a configured credential is
+    /// not believed when it answers 404: that is Unknown(Auth), since it may hide what the credential shows.
     pub credential: credentials::Credential,
     /// Plain HTTP, as Flux's `insecure`.
     pub insecure: bool,

@@ -201,12 +201,12 @@ impl Fixture {
         let body = json!({
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
-            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 1},
+            "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.as_str(), "size": 1},
             "layers": [],
             "annotations": annotations,
         });
         let digest = self.manifest(OCI_MANIFEST, &body);
-        let mut descriptor = json!({"mediaType": OCI_MANIFEST, "digest": digest, "size": 1});
+        let mut descriptor = json!({"mediaType": OCI_MANIFEST, "digest": digest.as_str(), "size": 1});
         if !platform.is_null() {
             descriptor["platform"] = platform.clone();
         }
@@ -225,12 +225,6 @@ impl Fixture {
             "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests, "annotations": annotations,
         });
         self.manifest(OCI_INDEX, &body)
-    }
-}
-
-impl serde::Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
     }
 }
 

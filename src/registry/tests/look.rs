@@ -218,7 +218,7 @@ async fn entries_without_a_platform_are_read_only_when_needed() {
 
 fn nested(fixture: &Fixture, parts: &[Part]) -> Part {
     let digest = fixture.index_of(parts, &json!({}));
-    let descriptor = json!({"mediaType": OCI_INDEX, "digest": digest, "size": 1});
+    let descriptor = json!({"mediaType": OCI_INDEX, "digest": digest.as_str(), "size": 1});
     Part { digest, descriptor }
 }
 
