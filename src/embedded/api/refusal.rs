@@ -22,6 +22,8 @@ pub(super) struct Refusal {
     reason: String,
     message: String,
     details: Value,
+    /// Whether the message is the whole answer.
+    plain: bool,
 }
 
 // === impl Cause ===
@@ -51,7 +53,7 @@ impl Cause {
 impl Refusal {
     /// Any refusal; what a fault hook orders.
     pub(super) fn new(code: u16, reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code, reason: reason.into(), message: message.into(), details: Value::Null }
+        Self { code, reason: reason.into(), message: message.into(), details: Value::Null, plain: false }
     }
 
     pub(super) fn bad_request(message: impl Into<String>) -> Self {
@@ -66,6 +68,11 @@ impl Refusal {
     /// What the API server says to a path that it does not serve.
     pub(super) fn no_such_path() -> Self {
         Self::new(404, "NotFound", "the server could not find the requested resource")
+    }
+
+    /// What the API server says where no CRD of the group is installed: text, no `Status`.
+    pub(super) fn no_such_group() -> Self {
+        Self { plain: true, ..Self::new(404, "", "404 page not found\n") }
     }
 
     pub(super) fn not_found(resource: &Resource, name: &str) -> Self {
@@ -91,17 +98,19 @@ impl Refusal {
     }
 
     pub(super) fn invalid(resource: &Resource, name: &str, causes: &[Cause]) -> Self {
+        Self::invalid_as(resource, &resource.qualified_kind(), &resource.kind, name, causes)
+    }
+
+    fn invalid_as(resource: &Resource, qualified: &str, kind: &str, name: &str, causes: &[Cause]) -> Self {
         let texts: Vec<String> =
             causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
         let text = if let [one] = texts.as_slice() { one.clone() } else { format!("[{}]", texts.join(", ")) };
-        let kind = resource.qualified_kind();
-        let mut refusal = Self::new(422, "Invalid", format!("{kind} \"{name}\" is invalid: {text}"));
+        let mut refusal = Self::new(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {text}"));
         let causes: Vec<Value> = causes
             .iter()
             .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}))
             .collect();
-        refusal.details =
-            json!({"name": name, "group": resource.group, "kind": resource.kind, "causes": causes});
+        refusal.details = json!({"name": name, "group": resource.group, "kind": kind, "causes": causes});
         refusal
     }
 
@@ -110,9 +119,20 @@ impl Refusal {
         Self::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
     }
 
+    /// A PUT that does not say which read it derives from.
+    pub(super) fn no_revision(resource: &Resource, name: &str) -> Self {
+        let cause = Cause::invalid("metadata.resourceVersion", "0", "must be specified for an update");
+        Self::invalid_as(resource, &resource.qualified(), &resource.plural, name, &[cause])
+    }
+
     fn about(mut self, resource: &Resource, name: &str) -> Self {
         self.details = json!({"name": name, "group": resource.group, "kind": resource.plural});
         self
+    }
+
+    /// The text of an answer that is no `Status`.
+    pub(super) fn plain_text(&self) -> Option<&str> {
+        self.plain.then_some(self.message.as_str())
     }
 
     /// The `Status` object.

@@ -139,6 +139,11 @@ impl Resources {
         self.0.remove(&(group.to_owned(), plural.to_owned())).is_some()
     }
 
+    /// Whether a built-in kind has this group.
+    pub(super) fn is_built_in(&self, group: &str) -> bool {
+        self.0.values().any(|resource| resource.group == group && !resource.custom)
+    }
+
     pub(super) fn get(&self, group: &str, plural: &str) -> Option<Arc<Resource>> {
         self.0.get(&(group.to_owned(), plural.to_owned())).cloned()
     }

@@ -18,6 +18,8 @@ const ENVELOPE: [&str; 3] = ["apiVersion", "kind", "metadata"];
 #[derive(Debug)]
 pub(super) struct Schema {
     root: Value,
+    /// Whether it has CEL rules, which are not run on an object that the schema refuses.
+    has_rules: bool,
     patterns: HashMap<String, Regex>,
 }
 
@@ -27,7 +29,8 @@ impl Schema {
     pub(super) fn new(root: Value) -> Result<Self, CrdError> {
         let mut patterns = HashMap::new();
         compile_patterns(&root, &mut patterns)?;
-        Ok(Self { root, patterns })
+        let has_rules = has_rules(&root);
+        Ok(Self { root, has_rules, patterns })
     }
 
     /// Removes what the schema does not declare and returns the paths removed.
@@ -42,10 +45,19 @@ impl Schema {
         without_envelope(object, |fields| default(&self.root, fields));
     }
 
-    /// Every field that breaks the schema, in the order of its properties.
+    /// Every field that breaks the schema, in the order of the names (a real API server's order varies).
     pub(super) fn validate(&self, object: &mut Value) -> Vec<Cause> {
         let mut causes = Vec::new();
         without_envelope(object, |fields| self.check(&self.root, fields, "", &mut causes));
+        let hides_rules = |cause: &Cause| {
+            let reasons = ["Required", "TypeInvalid", "NotSupported", "TooLong", "TooMany"];
+            reasons.iter().any(|reason| cause.reason.strip_prefix("FieldValue") == Some(*reason))
+        };
+        if self.has_rules && causes.iter().any(hides_rules) {
+            let message = "some validation rules were not checked because the object was invalid; correct the existing \
+                errors to complete validation";
+            causes.push(Cause::invalid("<nil>", "null", message));
+        }
         causes
     }
 
@@ -113,6 +125,16 @@ impl Schema {
             let message = format!("{path} in body should match '{pattern}'");
             causes.push(Cause::invalid(path, &format!("{text:?}"), &message));
         }
+    }
+}
+
+fn has_rules(schema: &Value) -> bool {
+    match schema {
+        Value::Object(fields) => {
+            fields.contains_key("x-kubernetes-validations") || fields.values().any(has_rules)
+        }
+        Value::Array(items) => items.iter().any(has_rules),
+        _ => false,
     }
 }
 

@@ -212,7 +212,10 @@ fn handle(shared: &Arc<Shared>, state: &mut State, call: &Call) -> Result<Reply,
         .resources
         .get(&request.group, &request.plural)
         .filter(|resource| resource.version == call.version)
-        .ok_or_else(Refusal::no_such_path)?;
+        .ok_or_else(|| {
+            let known = state.resources.is_built_in(&request.group) && !request.plural.is_empty();
+            if known { Refusal::no_such_path() } else { Refusal::no_such_group() }
+        })?;
     let subresource_known = match request.subresource.as_deref() {
         None => true,
         Some("status") => resource.status_subresource,
@@ -377,7 +380,10 @@ impl Reply {
     }
 
     fn refusal(refusal: &Refusal) -> Self {
-        Self::json(refusal.code, &refusal.status())
+        match refusal.plain_text() {
+            Some(text) => Self::bytes(refusal.code, "text/plain", text.to_owned().into()),
+            None => Self::json(refusal.code, &refusal.status()),
+        }
     }
 
     fn text(body: Bytes) -> Self {

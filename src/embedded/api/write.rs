@@ -28,6 +28,17 @@ pub(super) struct Writer<'a> {
     pub(super) strict: bool,
 }
 
+/// What the API server says of names that are no DNS subdomains.
+const NAME_RULE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
+    and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+    '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+/// What it says of label values that are none.
+const LABEL_RULE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
+    and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for \
+    validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
+/// Longest label value.
+const LABEL_VALUE_MAX: usize = 63;
+
 type Written = Result<Arc<Value>, Refusal>;
 
 // === impl Writer ===
@@ -51,6 +62,7 @@ impl Writer<'_> {
             return Err(Refusal::new(500, "", message));
         }
         let name = self.new_name(&body)?;
+        self.check_labels(&name, &body)?;
         let key = self.key(&name);
         if self.store.get(&key).is_some() {
             return Err(Refusal::already_exists(self.resource, &name));
@@ -102,9 +114,7 @@ impl Writer<'_> {
             || name.starts_with(['-', '.'])
             || name.ends_with(['-', '.'])
         {
-            let message = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, \
-                '-' or '.', and must start and end with an alphanumeric character";
-            let cause = Cause::invalid("metadata.name", &format!("{name:?}"), message);
+            let cause = Cause::invalid("metadata.name", &format!("{name:?}"), NAME_RULE);
             return Err(Refusal::invalid(self.resource, &name, &[cause]));
         }
         Ok(name)
@@ -117,6 +127,12 @@ impl Writer<'_> {
     pub(super) fn replace(&mut self, name: &str, status_only: bool, mut body: Value) -> Written {
         self.check_envelope(&mut body)?;
         let sent = text(&body, "name");
+        if sent.is_empty() {
+            let message = format!(
+                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            );
+            return Err(Refusal::bad_request(message));
+        }
         if sent != name {
             let message =
                 format!("the name of the object ({sent}) does not match the name on the URL ({name})");
@@ -125,8 +141,7 @@ impl Writer<'_> {
         let stored = self.stored(name)?;
         self.check_preconditions(name, &stored, text(&body, "uid"), text(&body, "resourceVersion"))?;
         if text(&body, "resourceVersion").is_empty() && !self.resource.unconditional_update {
-            let cause = Cause::invalid("metadata.resourceVersion", "0x0", "must be specified for an update");
-            return Err(Refusal::invalid(self.resource, name, &[cause]));
+            return Err(Refusal::no_revision(self.resource, name));
         }
         let mut next = if status_only {
             let mut next = Value::clone(&stored);
@@ -136,6 +151,7 @@ impl Writer<'_> {
             self.keep_system_fields(&stored, &mut body);
             body
         };
+        self.check_labels(name, &next)?;
         self.conform(name, &mut next, |_| {})?;
         self.check_rules(name, &stored, &next)?;
         Ok(self.commit(name, &stored, next))
@@ -157,8 +173,13 @@ impl Writer<'_> {
     ) -> Result<(), Refusal> {
         let (actual_uid, actual) = (text(stored, "uid"), text(stored, "resourceVersion"));
         if !uid.is_empty() && uid != actual_uid {
-            let why =
-                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {actual_uid}");
+            let (plural, group, namespace) = (&self.resource.plural, &self.resource.group, self.namespace);
+            let group = if group.is_empty() { String::new() } else { format!("{group}/") };
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: /registry/{group}{plural}/{namespace}/{name}, \
+                ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object \
+                meta: {actual_uid}"
+            );
             return Err(Refusal::conflict(self.resource, name, &why));
         }
         if !revision.is_empty() && revision != actual {
@@ -183,6 +204,27 @@ impl Writer<'_> {
         if self.resource.status_subresource {
             set(body, "status", stored.get("status").cloned());
         }
+    }
+
+    fn check_labels(&self, name: &str, body: &Value) -> Result<(), Refusal> {
+        let values = body["metadata"]["labels"].as_object().into_iter().flatten();
+        let wrong = values.filter_map(|(_, value)| {
+            let text = value.as_str().unwrap_or("");
+            let letters = |byte: u8| byte.is_ascii_alphanumeric();
+            let sound = text.bytes().all(|byte| letters(byte) || b"-_.".contains(&byte))
+                && text.bytes().next().is_none_or(letters)
+                && text.bytes().last().is_none_or(letters);
+            let rule = if text.len() > LABEL_VALUE_MAX {
+                "must be no more than 63 characters"
+            } else if sound {
+                return None;
+            } else {
+                LABEL_RULE
+            };
+            Some(Cause::invalid("metadata.labels", &format!("{text:?}"), rule))
+        });
+        let causes: Vec<Cause> = wrong.collect();
+        if causes.is_empty() { Ok(()) } else { Err(Refusal::invalid(self.resource, name, &causes)) }
     }
 
     fn check_rules(&self, name: &str, stored: &Value, next: &Value) -> Result<(), Refusal> {
@@ -292,6 +334,7 @@ impl Writer<'_> {
                 None if !self.resource.custom => drop(fields.insert(field.to_owned(), expected.into())),
                 sent => {
                     let sent = sent.unwrap_or("");
+                    let field = if field == "kind" { field } else { "API version" };
                     let message = format!(
                         "the {field} in the data ({sent}) does not match the expected {field} ({expected})"
                     );
