@@ -1,0 +1,171 @@
+//! Schemas of the texts and numbers of a ReleaseSet: limits, and the CEL rules of single values.
+//!
+//! Every list and string has a limit, because the API server refuses rules whose cost it cannot bound (failure
+//! sequence 23).
+
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Value, json};
+
+use crate::api::duration::DURATION_MAX_BYTES;
+use crate::api::rules::{self, Rule};
+use crate::engine::order::{EXCLUDE_MAX, PATTERN_MAX_BYTES};
+use crate::engine::policy::{PLATFORMS_MAX, SKIP_MAX};
+use crate::model::names::LABEL_MAX_BYTES;
+use crate::model::platform::PLATFORM_MAX_BYTES;
+use crate::model::reference::{REPOSITORY_MAX_BYTES, TAG_MAX_BYTES};
+
+/// Longest name of a Kubernetes object (RFC 1123 subdomain).
+pub const OBJECT_NAME_MAX_BYTES: usize = 253;
+/// Longest `extract`: a handful of groups.
+pub const EXTRACT_MAX_BYTES: usize = 64;
+/// Most words of a command, and the longest of them (design §3).
+pub const COMMAND_MAX: usize = 64;
+/// See [`COMMAND_MAX`].
+pub const COMMAND_WORD_MAX_BYTES: usize = 1024;
+/// Longest annotation or label key: a prefix of 253, a slash and a name of 63.
+pub const REVISION_KEY_MAX_BYTES: usize = 317;
+
+fn schema(value: Value) -> Schema {
+    Schema::try_from(value).unwrap_or_default()
+}
+
+fn text(max: usize, rules: &[Rule]) -> Value {
+    let mut value = json!({"type": "string", "maxLength": max});
+    if !rules.is_empty() {
+        value["x-kubernetes-validations"] = json!(rules);
+    }
+    value
+}
+
+fn list(items: &Value, max: usize, rules: &[Rule]) -> Value {
+    let mut value =
+        json!({"type": "array", "items": items, "maxItems": max, "x-kubernetes-list-type": "atomic"});
+    if !rules.is_empty() {
+        value["x-kubernetes-validations"] = json!(rules);
+    }
+    value
+}
+
+macro_rules! schemas {
+    ($($(#[$doc:meta])* $name:ident => $value:expr;)+) => {
+        $(
+            $(#[$doc])*
+            pub fn $name(_: &mut SchemaGenerator) -> Schema {
+                schema($value)
+            }
+        )+
+    };
+}
+
+schemas! {
+    /// `spec.interval`.
+    interval => text(DURATION_MAX_BYTES, &[rules::DURATION_FORM, rules::INTERVAL.rule]);
+    /// `spec.driftInterval`.
+    drift_interval => text(DURATION_MAX_BYTES, &[rules::DURATION_FORM, rules::DRIFT_INTERVAL.rule]);
+    /// `spec.candidates.settle`.
+    settle => text(DURATION_MAX_BYTES, &[rules::DURATION_FORM, rules::SETTLE.rule]);
+    /// `spec.deadline`.
+    deadline => text(DURATION_MAX_BYTES, &[rules::DURATION_FORM, rules::DEADLINE.rule]);
+    /// `spec.gates[].smoke.timeout`.
+    timeout => text(DURATION_MAX_BYTES, &[rules::DURATION_FORM, rules::TIMEOUT.rule]);
+    /// `spec.candidates.maxFollowed`.
+    max_followed => number(rules::MAX_FOLLOWED.rule);
+    /// `spec.gates[].smoke.attempts`.
+    attempts => number(rules::ATTEMPTS.rule);
+    /// `spec.historyLimit`.
+    history_limit => number(rules::HISTORY_LIMIT.rule);
+    /// A name inside the set.
+    label => text(LABEL_MAX_BYTES, &[rules::LABEL]);
+    /// A name of a Kubernetes object.
+    object_name => text(OBJECT_NAME_MAX_BYTES, &[rules::OBJECT_NAME]);
+    /// A tag.
+    tag => text(TAG_MAX_BYTES, &[rules::TAG]);
+    /// A tag template.
+    tag_template => text(TAG_MAX_BYTES, &[rules::TAG_TEMPLATE]);
+    /// A repository.
+    repository => text(REPOSITORY_MAX_BYTES, rules::REPOSITORY);
+    /// Dismissed tags.
+    skip => list(&text(TAG_MAX_BYTES, &[rules::TAG]), SKIP_MAX, &[rules::SKIP_UNIQUE]);
+    /// Required platforms.
+    platforms => platform_list(&[rules::PLATFORMS_NOT_EMPTY, rules::PLATFORMS_UNIQUE]);
+    /// Advisory platforms; may be empty.
+    advisory_platforms => platform_list(&[rules::PLATFORMS_UNIQUE]);
+    /// Platforms under test.
+    smoke_platforms => platform_list(
+        &[rules::PLATFORMS_NOT_EMPTY, rules::PLATFORMS_UNIQUE, rules::PLATFORMS_NOT_WINDOWS],
+    );
+    /// A regular expression; its rule stands on the object that holds it.
+    pattern => text(PATTERN_MAX_BYTES, &[]);
+    /// What orders a tag.
+    extract => text(EXTRACT_MAX_BYTES, &[]);
+    /// Exclusions.
+    exclude => list(&text(PATTERN_MAX_BYTES, &[]), EXCLUDE_MAX, rules::EXCLUDE);
+    /// A command with its arguments.
+    command => list(&text(COMMAND_WORD_MAX_BYTES, &[]), COMMAND_MAX, &[]);
+    /// An annotation or label key.
+    revision_key => {
+        let mut value = text(REVISION_KEY_MAX_BYTES, &[]);
+        value["minLength"] = json!(1);
+        value
+    };
+}
+
+fn number(rule: Rule) -> Value {
+    json!({"type": "integer", "format": "int64", "x-kubernetes-validations": [rule]})
+}
+
+fn platform_list(rules: &[Rule]) -> Value {
+    list(&text(PLATFORM_MAX_BYTES, &[rules::PLATFORM]), PLATFORMS_MAX, rules)
+}
+
+// Status: limits that `api::status` keeps, and no rules, because a status write must not fail for a text.
+
+/// Longest message in status beside conditions (design §3).
+pub const MESSAGE_MAX_BYTES: usize = 512;
+/// Longest message of a condition (`metav1.Condition`).
+pub const CONDITION_MESSAGE_MAX_BYTES: usize = 32_768;
+/// Longest key of the floor: 32 groups of a 64-byte `extract`, each a whole tag.
+pub const KEY_MAX_BYTES: usize = 4096;
+/// Longest binding: repository, digest, platform, hash and the spaces between.
+pub const BINDING_MAX_BYTES: usize = 512;
+/// Longest revision: a commit id or a build's address.
+pub const REVISION_MAX_BYTES: usize = 512;
+/// Longest word of an enumeration, count such as `512/512`, or time.
+pub const WORD_MAX_BYTES: usize = 64;
+/// Longest digest text: `sha256:` and 64 digits.
+pub const DIGEST_MAX_BYTES: usize = 71;
+
+schemas! {
+    /// A message.
+    message => text(MESSAGE_MAX_BYTES, &[]);
+    /// A condition's message.
+    condition_message => text(CONDITION_MESSAGE_MAX_BYTES, &[]);
+    /// The floor's key.
+    key => text(KEY_MAX_BYTES, &[]);
+    /// What a verdict counts for.
+    binding => text(BINDING_MAX_BYTES, &[]);
+    /// A revision.
+    revision => text(REVISION_MAX_BYTES, &[]);
+    /// One word.
+    word => text(WORD_MAX_BYTES, &[]);
+    /// An instant, RFC 3339 with whole seconds.
+    time => json!({"type": "string", "format": "date-time", "maxLength": WORD_MAX_BYTES});
+    /// A tag, as it was accepted.
+    seen_tag => text(TAG_MAX_BYTES, &[]);
+    /// A name, as it was accepted.
+    seen_name => text(LABEL_MAX_BYTES, &[]);
+    /// A repository, as it was accepted.
+    seen_repository => text(REPOSITORY_MAX_BYTES, &[]);
+    /// A platform, as it was accepted.
+    seen_platform => text(PLATFORM_MAX_BYTES, &[]);
+    /// A digest.
+    digest => text(DIGEST_MAX_BYTES, &[]);
+    /// A digest for each image.
+    digests => json!({
+        "type": "object",
+        "maxProperties": crate::engine::policy::IMAGES_MAX,
+        "additionalProperties": text(DIGEST_MAX_BYTES, &[]),
+    });
+    /// `metadata.annotations["reconcile.fluxcd.io/requestedAt"]`, as it was seen.
+    requested_at => text(MESSAGE_MAX_BYTES, &[]);
+}

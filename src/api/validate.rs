@@ -1,0 +1,410 @@
+//! From wire types to the engine's `Policy`: every field is parsed, every mistake is reported.
+//!
+//! This is what an API server holds by CEL, for the command line and for objects that an older CRD let in. It
+//! reads no file and asks no server.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+use regex::Regex;
+
+use crate::api::rules::{self, Bounds, Range};
+use crate::api::schema::{
+    COMMAND_MAX, COMMAND_WORD_MAX_BYTES, EXTRACT_MAX_BYTES, OBJECT_NAME_MAX_BYTES, REVISION_KEY_MAX_BYTES,
+};
+use crate::api::v1alpha1::{
+    Candidates, Direction, FilterTags, Gate, Image, OrderPolicy, RegistryAccess, ReleaseSetSpec,
+    RevisionFrom, SameRevision, Smoke, Target,
+};
+use crate::api::{duration, gate_hash::gate_hash};
+use crate::engine::order::{self, CandidateRule, EXCLUDE_MAX, FilterError, Order, TagFilter};
+use crate::engine::policy::{
+    Gate as GatePolicy, GateKind, ImagePolicy, PLATFORMS_MAX, Policy, PolicyParts, RevisionSource,
+    SameRevisionGate, SmokeGate, TargetPolicy,
+};
+use crate::model::{Platform, Problem, Tag, TargetKind};
+
+/// `timeout` of a smoke gate that sets none (design §3). Not in the CRD: see `gate_hash`.
+const TIMEOUT_DEFAULT: SignedDuration = SignedDuration::from_mins(5);
+/// `attempts` of a smoke gate that sets none (design §3).
+const ATTEMPTS_DEFAULT: u32 = 2;
+
+/// The policy that a spec states.
+///
+/// # Errors
+/// Every mistake, with the path of its field as `kubectl` prints it. Rules that join fields are judged once each
+/// field is sound.
+pub fn policy(spec: &ReleaseSetSpec, generation: i64) -> Result<Policy, Vec<Problem>> {
+    let mut reader = Reader::default();
+    let parts = reader.parts(spec, generation);
+    match parts {
+        Some(parts) if reader.problems.is_empty() => Policy::new(parts),
+        _ => Err(reader.problems),
+    }
+}
+
+/// How many releases history keeps, within the limits of the CRD.
+pub fn history_limit(spec: &ReleaseSetSpec) -> usize {
+    let limit = spec.history_limit.clamp(rules::HISTORY_LIMIT.min, rules::HISTORY_LIMIT.max);
+    usize::try_from(limit).unwrap_or(1)
+}
+
+/// How the registry of `image` is reached: its own `registry` replaces the set's as a whole (design §3).
+pub fn registry_access(spec: &ReleaseSetSpec, image: &Image) -> RegistryAccess {
+    image.registry.as_ref().or(spec.registry.as_ref()).cloned().unwrap_or_default()
+}
+
+/// What is allowed and may surprise: for `lint` and the file of `check`.
+pub fn warnings(spec: &ReleaseSetSpec) -> Vec<Problem> {
+    let mut warnings = Vec::new();
+    let by_hand = "is set in the file: leave it out, so that it can be set by hand without Git undoing it";
+    if spec.pin.is_some() {
+        warnings.push(Problem::new("spec.pin", by_hand));
+    }
+    if spec.suspend.is_some() {
+        warnings.push(Problem::new("spec.suspend", by_hand));
+    }
+    for (index, _) in spec.targets.iter().enumerate().filter(|(_, target)| target.image_policy.is_some()) {
+        warnings.push(Problem::new(
+            format!("spec.targets[{index}].imagePolicy"),
+            "names a tag, which whoever may push can move after the commit: a configMap target pins digests",
+        ));
+    }
+    warnings
+}
+
+/// Collects problems; every method returns `None` exactly when it added one.
+#[derive(Default)]
+struct Reader {
+    problems: Vec<Problem>,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    fn parts(&mut self, spec: &ReleaseSetSpec, generation: i64) -> Option<PolicyParts> {
+        let interval = self.duration("spec.interval", &spec.interval, rules::INTERVAL);
+        let drift_interval = self.duration("spec.driftInterval", &spec.drift_interval, rules::DRIFT_INTERVAL);
+        let deadline = self.duration("spec.deadline", &spec.deadline, rules::DEADLINE);
+        let pin = self.optional_tag("spec.pin", spec.pin.as_deref());
+        let skip = self.skip(&spec.skip);
+        let platforms = self.platforms("spec.platforms", &spec.platforms, false);
+        self.registry("spec.registry", spec.registry.as_ref());
+        let images = self.each("spec.images", &spec.images, |reader, field, image| {
+            reader.image(field, image, platforms.as_deref())
+        });
+        let candidates = self.candidates(&spec.candidates);
+        let gates = self.each("spec.gates", &spec.gates, Self::gate);
+        let targets = self.each("spec.targets", &spec.targets, Self::target);
+        self.number("spec.historyLimit", spec.history_limit, rules::HISTORY_LIMIT);
+        Some(PolicyParts {
+            generation,
+            interval: interval?,
+            drift_interval: drift_interval?,
+            suspend: spec.suspend.unwrap_or_default(),
+            pin: pin?,
+            skip: skip?,
+            images: images?,
+            candidates: candidates?,
+            gates: gates?,
+            deadline: deadline?,
+            targets: targets?,
+        })
+    }
+
+    fn fail<T>(&mut self, field: impl Into<String>, message: impl Into<String>) -> Option<T> {
+        self.problems.push(Problem::new(field, message));
+        None
+    }
+
+    /// A text whose message begins with the text itself where the CRD's words do not.
+    fn refuse<T>(&mut self, field: impl Into<String>, text: &str, message: &str) -> Option<T> {
+        self.fail(field, format!("`{text}` {message}"))
+    }
+
+    fn parse<T: std::str::FromStr<Err: ToString>>(&mut self, field: &str, text: &str) -> Option<T> {
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => self.fail(field, error.to_string()),
+        }
+    }
+
+    /// All entries of a list, or `None` after all of them were tried.
+    fn each<T, U>(
+        &mut self,
+        field: &str,
+        entries: &[T],
+        mut read: impl FnMut(&mut Self, &str, &T) -> Option<U>,
+    ) -> Option<Vec<U>> {
+        let read: Vec<Option<U>> = entries
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| read(self, &format!("{field}[{index}]"), entry))
+            .collect();
+        read.into_iter().collect()
+    }
+
+    fn at_most(&mut self, field: &str, count: usize, limit: usize) -> Option<()> {
+        if count > limit {
+            return self.fail(field, format!("has {count} entries, at most {limit} are possible"));
+        }
+        Some(())
+    }
+
+    fn duration(&mut self, field: &str, text: &str, bounds: Bounds) -> Option<SignedDuration> {
+        let Ok(span) = duration::parse(text) else {
+            return self.refuse(field, text, rules::DURATION_FORM.message);
+        };
+        let bound = |text: &str| duration::parse(text).unwrap_or_default();
+        if (bound(bounds.min)..=bound(bounds.max)).contains(&span) {
+            Some(span)
+        } else {
+            self.refuse(field, text, bounds.rule.message)
+        }
+    }
+
+    fn number(&mut self, field: &str, number: i64, range: Range) -> Option<i64> {
+        if (range.min..=range.max).contains(&number) {
+            Some(number)
+        } else {
+            self.refuse(field, &number.to_string(), range.rule.message)
+        }
+    }
+
+    /// The outer `None` is a problem, the inner one absence.
+    #[expect(clippy::option_option, reason = "a problem and absence are two answers")]
+    fn optional_tag(&mut self, field: &str, text: Option<&str>) -> Option<Option<Tag>> {
+        text.map_or(Some(None), |text| self.parse(field, text).map(Some))
+    }
+
+    fn object_name(&mut self, field: &str, name: &str) -> Option<String> {
+        let is_part = |part: &str| {
+            let sound = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+            let bytes = part.as_bytes();
+            bytes.iter().all(|&byte| sound(byte) || byte == b'-')
+                && bytes.first().is_some_and(|&byte| sound(byte))
+                && bytes.last().is_some_and(|&byte| sound(byte))
+        };
+        if name.len() <= OBJECT_NAME_MAX_BYTES && name.split('.').all(is_part) {
+            Some(name.to_owned())
+        } else {
+            self.refuse(field, name, rules::OBJECT_NAME.message)
+        }
+    }
+
+    fn skip(&mut self, texts: &[String]) -> Option<BTreeSet<Tag>> {
+        let tags: Vec<Tag> =
+            self.each("spec.skip", texts, |reader, field, text| reader.parse(field, text))?;
+        let count = tags.len();
+        self.at_most("spec.skip", count, crate::engine::policy::SKIP_MAX)?;
+        let tags: BTreeSet<Tag> = tags.into_iter().collect();
+        if tags.len() < count {
+            return self.fail("spec.skip", rules::SKIP_UNIQUE.message);
+        }
+        Some(tags)
+    }
+
+    fn registry(&mut self, field: &str, access: Option<&RegistryAccess>) {
+        if let Some(secret) = access.and_then(|access| access.secret_ref.as_ref()) {
+            self.object_name(&format!("{field}.secretRef.name"), &secret.name);
+        }
+    }
+
+    fn platform(&mut self, field: &str, text: &str) -> Option<Platform> {
+        let known = text.split_once('/').is_some_and(|(os, rest)| {
+            let architecture = rest.split('/').next().unwrap_or_default();
+            rules::KNOWN_OS.contains(&os) && rules::KNOWN_ARCHITECTURES.contains(&architecture)
+        });
+        match text.parse() {
+            Ok(platform) if known => Some(platform),
+            _ => self.refuse(field, text, rules::PLATFORM.message),
+        }
+    }
+
+    fn platforms(&mut self, field: &str, texts: &[String], may_be_empty: bool) -> Option<Vec<Platform>> {
+        if texts.is_empty() && !may_be_empty {
+            return self.fail(field, rules::PLATFORMS_NOT_EMPTY.message);
+        }
+        self.at_most(field, texts.len(), PLATFORMS_MAX)?;
+        let platforms = self.each(field, texts, |reader, field, text| reader.platform(field, text))?;
+        let twice =
+            platforms.iter().enumerate().find(|(index, platform)| platforms[..*index].contains(platform));
+        match twice {
+            Some((_, twice)) => self.fail(field, format!("names {twice} twice: remove one")),
+            None => Some(platforms),
+        }
+    }
+
+    fn image(&mut self, field: &str, image: &Image, common: Option<&[Platform]>) -> Option<ImagePolicy> {
+        let name = self.parse(&format!("{field}.name"), &image.name);
+        let repository = self.parse(&format!("{field}.repository"), &image.repository);
+        let tag_template = self.parse(&format!("{field}.tagTemplate"), &image.tag_template);
+        let platforms = match &image.platforms {
+            Some(own) => self.platforms(&format!("{field}.platforms"), own, false),
+            None => common.map(<[Platform]>::to_vec),
+        };
+        let advisory_platforms =
+            self.platforms(&format!("{field}.advisoryPlatforms"), &image.advisory_platforms, true);
+        self.registry(&format!("{field}.registry"), image.registry.as_ref());
+        Some(ImagePolicy {
+            name: name?,
+            repository: repository?,
+            tag_template: tag_template?,
+            platforms: platforms?,
+            advisory_platforms: advisory_platforms?,
+            advisory: image.advisory,
+        })
+    }
+
+    fn candidates(&mut self, candidates: &Candidates) -> Option<CandidateRule> {
+        let field = "spec.candidates";
+        let filter = match &candidates.filter_tags {
+            Some(filter) => self.filter(filter).map(Some),
+            None => Some(None),
+        };
+        let exclude = self.exclude(&candidates.exclude);
+        let order = self.order(&candidates.policy);
+        let not_before = self.optional_tag("spec.candidates.notBefore", candidates.not_before.as_deref());
+        let max_followed =
+            self.number(&format!("{field}.maxFollowed"), candidates.max_followed, rules::MAX_FOLLOWED);
+        let settle = self.duration(&format!("{field}.settle"), &candidates.settle, rules::SETTLE);
+        Some(CandidateRule {
+            filter: filter?,
+            exclude: exclude?,
+            order: order?,
+            not_before: not_before?,
+            max_followed: usize::try_from(max_followed?).ok()?,
+            settle: settle?,
+        })
+    }
+
+    fn filter(&mut self, filter: &FilterTags) -> Option<TagFilter> {
+        let extract = filter.extract.as_deref();
+        if let Some(long) = extract.filter(|extract| extract.len() > EXTRACT_MAX_BYTES) {
+            return self.fail(
+                "spec.candidates.filterTags.extract",
+                format!("has {} bytes, at most {EXTRACT_MAX_BYTES} are possible", long.len()),
+            );
+        }
+        TagFilter::new(&filter.pattern, extract).map_or_else(
+            |error| {
+                let part = match error {
+                    FilterError::TooLong(_) | FilterError::Pattern(_) => "pattern",
+                    FilterError::NoSuchGroup(_) | FilterError::NoGroup => "extract",
+                };
+                self.fail(format!("spec.candidates.filterTags.{part}"), error.to_string())
+            },
+            Some,
+        )
+    }
+
+    fn exclude(&mut self, texts: &[String]) -> Option<Vec<Regex>> {
+        self.at_most("spec.candidates.exclude", texts.len(), EXCLUDE_MAX)?;
+        self.each("spec.candidates.exclude", texts, |reader, field, text| match order::pattern(text) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => reader.fail(field, error.to_string()),
+        })
+    }
+
+    fn order(&mut self, policy: &OrderPolicy) -> Option<Order> {
+        let direction = |direction| match direction {
+            Direction::Asc => order::Direction::Ascending,
+            Direction::Desc => order::Direction::Descending,
+        };
+        match (&policy.numerical, &policy.alphabetical) {
+            (Some(numerical), None) => Some(Order::Numerical(direction(numerical.order))),
+            (None, Some(alphabetical)) => Some(Order::Alphabetical(direction(alphabetical.order))),
+            _ => self.fail("spec.candidates.policy", rules::POLICY_ONE.message),
+        }
+    }
+
+    fn gate(&mut self, field: &str, gate: &Gate) -> Option<GatePolicy> {
+        let name = self.parse(&format!("{field}.name"), &gate.name);
+        let kind = match (&gate.smoke, &gate.same_revision) {
+            (Some(smoke), None) => self.smoke(&format!("{field}.smoke"), smoke).map(GateKind::Smoke),
+            (None, Some(same)) => {
+                self.same_revision(&format!("{field}.sameRevision"), same).map(GateKind::SameRevision)
+            }
+            _ => self.fail(field, rules::GATE_ONE.message),
+        };
+        Some(GatePolicy { name: name?, advisory: gate.advisory, kind: kind? })
+    }
+
+    fn smoke(&mut self, field: &str, smoke: &Smoke) -> Option<SmokeGate> {
+        let image = self.parse(&format!("{field}.image"), &smoke.image);
+        let platforms = match &smoke.platforms {
+            Some(platforms) => self.platforms(&format!("{field}.platforms"), platforms, false),
+            None => Some(Vec::new()),
+        };
+        let command = self.command(&format!("{field}.command"), &smoke.command);
+        let timeout = match &smoke.timeout {
+            Some(timeout) => self.duration(&format!("{field}.timeout"), timeout, rules::TIMEOUT),
+            None => Some(TIMEOUT_DEFAULT),
+        };
+        let attempts = match smoke.attempts {
+            Some(attempts) => self
+                .number(&format!("{field}.attempts"), attempts, rules::ATTEMPTS)
+                .and_then(|attempts| u32::try_from(attempts).ok()),
+            None => Some(ATTEMPTS_DEFAULT),
+        };
+        Some(SmokeGate {
+            image: image?,
+            platforms: platforms?,
+            command: command?,
+            timeout: timeout?,
+            attempts: attempts?,
+            hash: gate_hash(smoke),
+        })
+    }
+
+    fn command(&mut self, field: &str, words: &[String]) -> Option<Vec<String>> {
+        self.at_most(field, words.len(), COMMAND_MAX)?;
+        self.each(field, words, |reader, field, word| {
+            if word.len() > COMMAND_WORD_MAX_BYTES {
+                let message =
+                    format!("has {} bytes, at most {COMMAND_WORD_MAX_BYTES} are possible", word.len());
+                return reader.fail(field, message);
+            }
+            Some(word.clone())
+        })
+    }
+
+    fn same_revision(&mut self, field: &str, same: &SameRevision) -> Option<SameRevisionGate> {
+        if same.key.is_empty() || same.key.len() > REVISION_KEY_MAX_BYTES {
+            let message = format!("has {} bytes: write 1 to {REVISION_KEY_MAX_BYTES}", same.key.len());
+            return self.fail(format!("{field}.key"), message);
+        }
+        let from = match same.from {
+            RevisionFrom::Annotation => RevisionSource::Annotation,
+            RevisionFrom::Any => RevisionSource::Any,
+        };
+        Some(SameRevisionGate { key: same.key.clone(), from })
+    }
+
+    fn target(&mut self, field: &str, target: &Target) -> Option<TargetPolicy> {
+        let name = self.parse(&format!("{field}.name"), &target.name);
+        let kind = match (&target.config_map, &target.image_policy) {
+            (Some(config_map), None) => self
+                .object_name(&format!("{field}.configMap.name"), &config_map.name)
+                .map(|name| TargetKind::ConfigMap { name }),
+            (None, Some(policy)) => {
+                let name_field = format!("{field}.imagePolicy.name");
+                // An ImagePolicy's name is 63 bytes at most (failure sequence 23); the label's rule says so.
+                let name: Option<crate::model::TargetName> = self.parse(&name_field, &policy.name);
+                let repository = self.object_name(
+                    &format!("{field}.imagePolicy.imageRepositoryRef.name"),
+                    &policy.image_repository_ref.name,
+                );
+                name.zip(repository).map(|(name, image_repository)| TargetKind::ImagePolicy {
+                    name: name.as_str().to_owned(),
+                    image_repository,
+                })
+            }
+            _ => self.fail(field, rules::TARGET_ONE.message),
+        };
+        Some(TargetPolicy { name: name?, kind: kind? })
+    }
+}
+
+#[cfg(test)]
+mod tests;
