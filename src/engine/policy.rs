@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use crate::engine::order::CandidateRule;
+use crate::model::target::image_key;
 use crate::model::{
     GateName, ImageName, Platform, Problem, Repository, Tag, TagTemplate, TargetKind, TargetName,
 };
@@ -329,18 +330,10 @@ fn check_targets(parts: &PolicyParts, problems: &mut Vec<Problem>) {
     }
 }
 
-/// `<NAME>_IMAGE` of a ConfigMap target: upper case, `-` becomes `_`, a leading digit gets `_` in front, so
-/// that kustomize-controller accepts it as a variable (failure sequence 25).
-pub fn config_map_key(image: &ImageName) -> String {
-    let name = image.as_str().to_ascii_uppercase().replace('-', "_");
-    let lead = if name.starts_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
-    format!("{lead}{name}_IMAGE")
-}
-
 fn check_config_map_keys(parts: &PolicyParts, field: &str, problems: &mut Vec<Problem>) {
     let mut seen = BTreeSet::new();
     for image in parts.images.iter().filter(|image| !image.advisory) {
-        let key = config_map_key(&image.name);
+        let key = image_key(&image.name);
         if !seen.insert(key.clone()) {
             problems.push(Problem::new(
                 format!("{field}.configMap"),

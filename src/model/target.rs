@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::model::names::ImageName;
+
 /// Kind and name of the object that a target writes, in the set's own namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TargetKind {
@@ -34,6 +36,14 @@ pub enum TargetState {
     Ahead,
     /// The API server refused or could not be reached; tried again at the next look.
     Failed,
+}
+
+/// `<NAME>_IMAGE` of a ConfigMap target: upper case, `-` becomes `_`, a leading digit gets `_` in front, so
+/// that kustomize-controller accepts it as a variable (failure sequence 25).
+pub fn image_key(image: &ImageName) -> String {
+    let name = image.as_str().to_ascii_uppercase().replace('-', "_");
+    let lead = if name.starts_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
+    format!("{lead}{name}_IMAGE")
 }
 
 // === impl TargetKind ===
@@ -73,6 +83,18 @@ impl TargetState {
             Self::Taken => "Taken",
             Self::Ahead => "Ahead",
             Self::Failed => "Failed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_variables_for_kustomize_controller() {
+        for (name, key) in [("app", "APP_IMAGE"), ("web-ui", "WEB_UI_IMAGE"), ("2fa", "_2FA_IMAGE")] {
+            assert_eq!(name.parse::<ImageName>().map(|name| image_key(&name)), Ok(key.to_owned()));
         }
     }
 }

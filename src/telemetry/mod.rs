@@ -1,3 +1,4 @@
-//! Clock, log and metrics: a leaf that anyone but model and engine may use.
+//! Clock, log, metrics and calls to the API server: a leaf that anyone but model and engine may use.
 
 pub mod clock;
+pub mod kube_call;
