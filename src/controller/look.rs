@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use futures::StreamExt;
 use futures::stream;
+use jiff::Timestamp;
 
 use crate::engine::decide;
 use crate::engine::decision::{Answer, Check, Checked, Decision, Question};
@@ -45,18 +46,43 @@ impl Eyes<'_> {
             if decision.ask.is_empty() {
                 return decision;
             }
-            self.answer_all(policy, observation, decision.ask).await;
+            self.answer_all(policy, observation, decision.ask, || self.clock.now()).await;
         }
         decide(policy, observation, self.clock.now())
     }
 
-    async fn answer_all(&self, policy: &Policy, observation: &mut Observation, questions: Vec<Question>) {
+    /// Looks once at everything there is to see, and judges it: a dry-run. Nothing is confirmed, because nothing
+    /// will be committed; nothing is asked twice, because the whole look counts as one instant.
+    pub async fn judge(&self, policy: &Policy, observation: &mut Observation) -> Decision {
+        let now = self.clock.now();
+        let unconfirmed = |observation: &Observation| {
+            let mut decision = decide(policy, observation, now);
+            decision.ask.retain(|question| !matches!(question, Question::Confirm { .. }));
+            decision
+        };
+        for _ in 1..ROUNDS_MAX {
+            let decision = unconfirmed(observation);
+            if decision.ask.is_empty() {
+                return decision;
+            }
+            self.answer_all(policy, observation, decision.ask, || now).await;
+        }
+        unconfirmed(observation)
+    }
+
+    /// Asks `questions` and takes the answers in, each as of `at()`.
+    async fn answer_all(
+        &self,
+        policy: &Policy,
+        observation: &mut Observation,
+        questions: Vec<Question>,
+        at: impl Fn() -> Timestamp,
+    ) {
         let mut answers = stream::iter(questions)
             .map(|question| self.answer(policy, question))
             .buffer_unordered(QUESTIONS_AT_ONCE);
         while let Some(answer) = answers.next().await {
-            let at = self.clock.now();
-            observation.memory.absorb(policy, &observation.record, answer, at);
+            observation.memory.absorb(policy, &observation.record, answer, at());
         }
     }
 
@@ -70,7 +96,8 @@ impl Eyes<'_> {
                 Answer::List { image, sighting }
             }
             Question::Look { tag, image } => {
-                let sighting = match policy.image(&image).and_then(|known| self.question(policy, known, &tag)) {
+                let sighting = match policy.image(&image).and_then(|known| self.question(policy, known, &tag))
+                {
                     Some(question) => self.registry.look(self.access_of(&image), &question).await,
                     None => Sighting::Unknown(not_in_spec(&image)),
                 };

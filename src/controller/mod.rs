@@ -1,3 +1,15 @@
 //! The controller: observe, decide, act, report.
+//!
+//! Watch events only wake ([`watch`]); a reconcile reads everything it acts upon ([`reconcile`]). Every call to
+//! the API server has a deadline and no automatic retry ([`context`]); the status has one writer ([`live`]).
 
+pub mod context;
+pub mod credentials;
+pub mod events;
+pub mod jobs;
+pub mod live;
 pub mod look;
+pub mod reconcile;
+pub mod startup;
+pub mod targets;
+pub mod watch;

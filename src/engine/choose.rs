@@ -134,8 +134,10 @@ pub(in crate::engine) fn follow(policy: &Policy, judged: Vec<(Runner, Candidate)
 
 fn class(runner: &Runner, candidate: &Candidate) -> u8 {
     use crate::engine::decision::GateState::{Passed, Running};
-    let tested =
-        candidate.gates.iter().any(|gate| !gate.advisory && gate.is_smoke && matches!(gate.state, Passed | Running));
+    let tested = candidate
+        .gates
+        .iter()
+        .any(|gate| !gate.advisory && gate.is_smoke && matches!(gate.state, Passed | Running));
     if candidate.is_complete() || tested {
         1
     } else if runner.listed_by_all {

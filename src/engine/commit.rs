@@ -38,8 +38,9 @@ pub(in crate::engine) fn step(
     let passing = followed.iter().find(|candidate| candidate.phase == Phase::Confirming);
     let Some(candidate) = passing else { return Step::Nothing };
     match confirmed(observation, candidate, now) {
-        Some((digests, started_at)) => grant(policy, observation, candidate, &digests, started_at)
-            .map_or(Step::Nothing, Step::Grant),
+        Some((digests, started_at)) => {
+            grant(policy, observation, candidate, &digests, started_at).map_or(Step::Nothing, Step::Grant)
+        }
         None => Step::Confirm(question(observation, candidate, now)),
     }
 }
@@ -53,30 +54,24 @@ fn confirmed<'a>(
     let confirmation = observation.memory.confirmation.as_ref()?;
     let age = now.duration_since(confirmation.started_at);
     let fresh = age >= SignedDuration::ZERO && age < CONFIRMATION_LIFE;
-    let same = candidate
-        .images
-        .iter()
-        .filter(|image| !image.advisory)
-        .all(|image| image.digest.is_some() && confirmation.digests.get(&image.name) == image.digest.as_ref());
+    let same = candidate.images.iter().filter(|image| !image.advisory).all(|image| {
+        image.digest.is_some() && confirmation.digests.get(&image.name) == image.digest.as_ref()
+    });
     (fresh && same && confirmation.tag == candidate.tag)
         .then_some((&confirmation.digests, confirmation.started_at))
 }
 
-fn question(
-    observation: &Observation,
-    candidate: &Candidate,
-    now: Timestamp,
-) -> Question {
+fn question(observation: &Observation, candidate: &Candidate, now: Timestamp) -> Question {
     let required = candidate.images.iter().filter(|image| !image.advisory);
     let checks = required.map(|image| {
-        let kept = observation
-            .memory
-            .image(&candidate.tag, &image.name)
-            .and_then(|memory| memory.kept.as_ref());
+        let kept =
+            observation.memory.image(&candidate.tag, &image.name).and_then(|memory| memory.kept.as_ref());
         let old = kept.is_none_or(|(_, seen_at)| now.duration_since(*seen_at) > CHILD_SEEN_LIFE);
-        let children = image.cells.iter().filter(|cell| old && cell.required).filter_map(|cell| {
-            Some((cell.platform.clone(), cell.sighting.present()?.clone()))
-        });
+        let children = image
+            .cells
+            .iter()
+            .filter(|cell| old && cell.required)
+            .filter_map(|cell| Some((cell.platform.clone(), cell.sighting.present()?.clone())));
         // A single-platform image is its own child: its tag is asked for anyway.
         let children = children.filter(|(_, digest)| Some(digest) != image.digest.as_ref());
         Check { image: image.name.clone(), children: children.collect() }
@@ -108,7 +103,8 @@ fn grant(
     }
     let revision = gates::shared_revision(policy, observation, candidate);
     let release = Release { tag: candidate.tag.clone(), images, revision };
-    let sequence = observation.record.promoted.as_ref().map_or(0, |promoted| promoted.sequence).checked_add(1)?;
+    let sequence =
+        observation.record.promoted.as_ref().map_or(0, |promoted| promoted.sequence).checked_add(1)?;
     let floor = new_floor(policy, observation, candidate);
     Some(Granted::new(release, sequence, policy.generation, floor, started_at))
 }
@@ -120,7 +116,9 @@ fn new_floor(policy: &Policy, observation: &Observation, candidate: &Candidate) 
     let old = choose::floor(policy, &observation.record);
     let recorded = observation.record.floor.clone();
     match (old, committed) {
-        (FloorState::At(old), Some(new)) if new <= old => Floor { key: old.key_text(), tag: old.tag().clone() },
+        (FloorState::At(old), Some(new)) if new <= old => {
+            Floor { key: old.key_text(), tag: old.tag().clone() }
+        }
         (FloorState::NotOrdered(tag), _) => recorded.unwrap_or(Floor { tag, key: String::new() }),
         (FloorState::At(old), None) => Floor { key: old.key_text(), tag: old.tag().clone() },
         (_, Some(new)) => Floor { key: new.key_text(), tag: candidate.tag.clone() },

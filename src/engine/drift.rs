@@ -36,11 +36,7 @@ pub(in crate::engine) fn drift(observation: &Observation) -> Drift {
 }
 
 /// Whether every required child digest is as it was committed; `None` while the new index was not read.
-fn children_are_equal(
-    observation: &Observation,
-    promoted: &Promoted,
-    image: &ReleaseImage,
-) -> Option<bool> {
+fn children_are_equal(observation: &Observation, promoted: &Promoted, image: &ReleaseImage) -> Option<bool> {
     match &observation.memory.image(&promoted.release.tag, &image.name)?.sighting {
         Sighting::Present(evidence) => Some(
             image

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::engine::decision::{CandidateImage, Candidate, GateReport, GateState};
+use crate::engine::decision::{Candidate, CandidateImage, GateReport, GateState};
 use crate::engine::observation::Observation;
 use crate::engine::policy::{Gate, GateKind, Policy, RevisionSource, SameRevisionGate, SmokeGate};
-use crate::model::{
-    Binding, Platform, Sighting, SmokeOutcome, SmokeRequest, SmokeVerdict, SmokeView, Tag,
-};
+use crate::model::{Binding, Platform, Sighting, SmokeOutcome, SmokeRequest, SmokeVerdict, SmokeView, Tag};
 
 /// Most smoke tests of one set that run at once (failure sequence 24).
 pub const SMOKE_RUNNING_MAX: usize = 4;
@@ -156,8 +154,11 @@ pub(in crate::engine) fn shared_revision(
         GateKind::SameRevision(same) => Some(same),
         GateKind::Smoke(_) => None,
     })?;
-    let mut values =
-        candidate.images.iter().filter(|image| !image.advisory).map(|image| revision(observation, gate, &candidate.tag, image));
+    let mut values = candidate
+        .images
+        .iter()
+        .filter(|image| !image.advisory)
+        .map(|image| revision(observation, gate, &candidate.tag, image));
     let first = values.next()??;
     values.all(|value| value.as_ref() == Some(&first)).then_some(first)
 }
@@ -174,8 +175,11 @@ pub(in crate::engine) fn to_start(
         .values()
         .filter(|view| matches!(view, SmokeView::Running { .. } | SmokeView::Unknown { .. }))
         .count();
-    let mut order: Vec<&Candidate> =
-        followed.iter().rev().filter(|candidate| candidate.phase != crate::engine::observation::Phase::Failed).collect();
+    let mut order: Vec<&Candidate> = followed
+        .iter()
+        .rev()
+        .filter(|candidate| candidate.phase != crate::engine::observation::Phase::Failed)
+        .collect();
     order.sort_by_key(|candidate| !candidate.is_complete());
     let mut requests: Vec<SmokeRequest> = Vec::new();
     for candidate in order {
@@ -242,7 +246,9 @@ pub(in crate::engine) fn kept_verdicts(
     }
     // Stable, so that an unchanged list is no status write.
     let mut by_use: Vec<usize> = (0..verdicts.len()).collect();
-    by_use.sort_by_key(|&index| (!in_use.contains(&verdicts[index].binding), std::cmp::Reverse(verdicts[index].at)));
+    by_use.sort_by_key(|&index| {
+        (!in_use.contains(&verdicts[index].binding), std::cmp::Reverse(verdicts[index].at))
+    });
     by_use.truncate(VERDICTS_MAX);
     by_use.sort_unstable();
     by_use.into_iter().map(|index| verdicts[index].clone()).collect()

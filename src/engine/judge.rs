@@ -51,8 +51,7 @@ pub(in crate::engine) fn settled_at(policy: &Policy, record: &CandidateRecord) -
 
 fn judge_image(observation: &Observation, tag: &Tag, image: &ImagePolicy) -> CandidateImage {
     let memory = observation.memory.image(tag, &image.name);
-    let unlooked =
-        || Sighting::Unknown(Doubt::new(DoubtKind::Transient, "it was not looked at yet"));
+    let unlooked = || Sighting::Unknown(Doubt::new(DoubtKind::Transient, "it was not looked at yet"));
     let sighting = match (memory, image.tag_template.render(tag.as_str())) {
         (Some(memory), _) => memory.sighting.clone(),
         // A tag that breaks the tag grammar exists nowhere.
@@ -150,9 +149,10 @@ fn gate_blocks(by: Blocker, gate: &GateReport) -> Blocked {
 }
 
 pub(in crate::engine) fn cell_blocks(candidate: &Candidate) -> Option<Blocked> {
-    let cells = candidate.images.iter().flat_map(|image| {
-        image.cells.iter().filter(|cell| cell.required).map(move |cell| (image, cell))
-    });
+    let cells = candidate
+        .images
+        .iter()
+        .flat_map(|image| image.cells.iter().filter(|cell| cell.required).map(move |cell| (image, cell)));
     let (by, image, cell) = cells
         .filter_map(|(image, cell)| {
             let by = match &cell.sighting {
@@ -196,13 +196,20 @@ fn run_clocks(policy: &Policy, candidate: &mut Candidate, now: Timestamp) {
 }
 
 /// When one of a candidate's clocks will run out, so that its report is written at that time.
-pub(in crate::engine) fn next_bell(policy: &Policy, candidate: &Candidate, now: Timestamp) -> Option<Timestamp> {
+pub(in crate::engine) fn next_bell(
+    policy: &Policy,
+    candidate: &Candidate,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let record = &candidate.record;
     let after = |since: Timestamp, span: SignedDuration| since.checked_add(span).ok();
     let left = policy.deadline.saturating_sub(record.clock.elapsed(now));
     [
         record.clock.running_since.filter(|_| !candidate.overdue).and_then(|_| after(now, left)),
-        record.unknown_since.filter(|_| !candidate.cannot_tell).and_then(|since| after(since, policy.deadline)),
+        record
+            .unknown_since
+            .filter(|_| !candidate.cannot_tell)
+            .and_then(|since| after(since, policy.deadline)),
         record
             .complete_at
             .filter(|_| candidate.phase == Phase::Testing && !candidate.gate_overdue)

@@ -108,9 +108,8 @@ fn look_due_at(
         return Some(now);
     }
     let cells = &candidate.images.iter().find(|judged| judged.name == image.name)?.cells;
-    let waits = |required: bool| {
-        cells.iter().any(|cell| cell.required == required && !cell.sighting.is_present())
-    };
+    let waits =
+        |required: bool| cells.iter().any(|cell| cell.required == required && !cell.sighting.is_present());
     let gap = if candidate.phase == Phase::Failed {
         policy.interval
     } else if waits(true) {
@@ -175,8 +174,7 @@ fn note_drift(policy: &Policy, observation: &Observation, now: Timestamp, agenda
             .image(&promoted.release.tag, &image.name)
             .is_none_or(|seen| seen.asked_at < drift.asked_at);
         if *head != image.digest && unread && policy.image(&image.name).is_some() {
-            let question =
-                Question::Look { tag: promoted.release.tag.clone(), image: image.name.clone() };
+            let question = Question::Look { tag: promoted.release.tag.clone(), image: image.name.clone() };
             agenda.note(now, now, question);
         }
     }

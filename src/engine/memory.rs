@@ -13,7 +13,7 @@ use crate::engine::observation::Record;
 use crate::engine::order::{NotOrdered, Rank};
 use crate::engine::policy::Policy;
 use crate::model::{
-    Defect, DefectKind, Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Sighting, Tag,
+    Defect, DefectKind, Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Promoted, Sighting, Tag,
 };
 
 /// Most candidate tags above the floor that are remembered, newest first. Of them at most
@@ -102,12 +102,21 @@ impl Memory {
         match answer {
             Answer::List { image, sighting } => self.absorb_list(policy, record, image, sighting, at),
             Answer::Look { tag, image, sighting } => self.absorb_look(record, tag, image, sighting, at),
-            Answer::Confirm { tag, started_at, checked } => self.absorb_confirm(&tag, started_at, checked, at),
+            Answer::Confirm { tag, started_at, checked } => {
+                self.absorb_confirm(&tag, started_at, checked, at)
+            }
             Answer::Drift { heads } => {
                 let sequence = record.promoted.as_ref().map_or(0, |promoted| promoted.sequence);
                 self.drift = Some(DriftMemory { asked_at: at, sequence, heads });
             }
         }
+    }
+
+    /// After a commit: its confirming look is what is known of the promoted tags.
+    pub fn note_commit(&mut self, promoted: &Promoted, at: Timestamp) {
+        let images = promoted.release.images.iter();
+        let heads = images.map(|image| (image.name.clone(), Sighting::Present(image.digest.clone())));
+        self.drift = Some(DriftMemory { asked_at: at, sequence: promoted.sequence, heads: heads.collect() });
     }
 
     /// What was seen of one image of one candidate.

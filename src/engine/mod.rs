@@ -144,7 +144,8 @@ fn ended(
             |known| known.phase == Phase::Failed,
         );
         if !told {
-            let message = candidate.blocked.as_ref().map(|blocked| blocked.message.clone()).unwrap_or_default();
+            let message =
+                candidate.blocked.as_ref().map(|blocked| blocked.message.clone()).unwrap_or_default();
             ended.push(end(&candidate.tag, Outcome::Failed, message));
         }
     }
@@ -192,4 +193,3 @@ fn listed(observation: &Observation) -> Listed {
     }
     listed
 }
-

@@ -135,8 +135,7 @@ impl DeadlineClock {
 
 impl Phase {
     /// Every phase.
-    pub const ALL: [Self; 5] =
-        [Self::Partial, Self::Settling, Self::Testing, Self::Confirming, Self::Failed];
+    pub const ALL: [Self; 5] = [Self::Partial, Self::Settling, Self::Testing, Self::Confirming, Self::Failed];
 
     /// The phase's word in status.
     pub fn word(self) -> &'static str {

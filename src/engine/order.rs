@@ -101,7 +101,9 @@ pub enum FilterError {
     #[error("the pattern is no regular expression: {0}")]
     Pattern(String),
     /// `extract` names a group that the pattern lacks.
-    #[error("extract names the group `{0}`, which the pattern does not have: write (?P<{0}>…) in the pattern")]
+    #[error(
+        "extract names the group `{0}`, which the pattern does not have: write (?P<{0}>…) in the pattern"
+    )]
     NoSuchGroup(String),
     /// `extract` names no group at all, so that every tag would have the same key.
     #[error("extract names no group: write `$name` for a (?P<name>…) of the pattern")]
@@ -116,10 +118,9 @@ pub fn pattern(text: &str) -> Result<Regex, FilterError> {
     if text.len() > PATTERN_MAX_BYTES {
         return Err(FilterError::TooLong(text.len()));
     }
-    regex::RegexBuilder::new(text)
-        .size_limit(PATTERN_MAX_COMPILED_BYTES)
-        .build()
-        .map_err(|error| FilterError::Pattern(error.to_string().lines().last().unwrap_or_default().to_owned()))
+    regex::RegexBuilder::new(text).size_limit(PATTERN_MAX_COMPILED_BYTES).build().map_err(|error| {
+        FilterError::Pattern(error.to_string().lines().last().unwrap_or_default().to_owned())
+    })
 }
 
 // === impl TagFilter ===
@@ -371,7 +372,9 @@ mod tests {
     fn filters_name_their_mistakes() {
         assert!(matches!(TagFilter::new("^(a$", None), Err(FilterError::Pattern(_))));
         assert!(matches!(TagFilter::new(&"a".repeat(1025), None), Err(FilterError::TooLong(1025))));
-        assert!(matches!(TagFilter::new("^a$", Some("$ts")), Err(FilterError::NoSuchGroup(name)) if name == "ts"));
+        assert!(
+            matches!(TagFilter::new("^a$", Some("$ts")), Err(FilterError::NoSuchGroup(name)) if name == "ts")
+        );
         assert!(matches!(TagFilter::new("^a$", Some("x$$")), Err(FilterError::NoGroup)));
         assert!(TagFilter::new("^(a)$", Some("$1")).is_ok());
     }

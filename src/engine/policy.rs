@@ -226,13 +226,15 @@ fn check_images(parts: &PolicyParts, problems: &mut Vec<Problem>) {
     }
     for (index, image) in images.iter().enumerate() {
         check_image(index, image, problems);
-        let twin = images[..index]
-            .iter()
-            .position(|other| other.repository == image.repository && other.tag_template == image.tag_template);
+        let twin = images[..index].iter().position(|other| {
+            other.repository == image.repository && other.tag_template == image.tag_template
+        });
         if let Some(twin) = twin {
             problems.push(Problem::new(
                 format!("spec.images[{index}].repository"),
-                format!("is the same as spec.images[{twin}]: remove one, or give them different tagTemplates"),
+                format!(
+                    "is the same as spec.images[{twin}]: remove one, or give them different tagTemplates"
+                ),
             ));
         }
     }
@@ -264,7 +266,11 @@ fn check_image(index: usize, image: &ImagePolicy, problems: &mut Vec<Problem>) {
 }
 
 fn duplicate(platforms: &[Platform]) -> Option<&Platform> {
-    platforms.iter().enumerate().find(|(index, platform)| platforms[..*index].contains(platform)).map(|(_, p)| p)
+    platforms
+        .iter()
+        .enumerate()
+        .find(|(index, platform)| platforms[..*index].contains(platform))
+        .map(|(_, p)| p)
 }
 
 fn check_gates(parts: &PolicyParts, problems: &mut Vec<Problem>) {
@@ -287,19 +293,25 @@ fn check_gates(parts: &PolicyParts, problems: &mut Vec<Problem>) {
             ));
         }
         if let Some(twice) = duplicate(&smoke.platforms) {
-            problems.push(Problem::new(format!("{field}.platforms"), format!("names {twice} twice: remove one")));
+            problems
+                .push(Problem::new(format!("{field}.platforms"), format!("names {twice} twice: remove one")));
         }
         for platform in smoke.platforms_of(image) {
             if !image.platforms.contains(platform) {
                 problems.push(Problem::new(
                     format!("{field}.platforms"),
-                    format!("{platform} is not required of image `{}`: add it there or remove it here", image.name),
+                    format!(
+                        "{platform} is not required of image `{}`: add it there or remove it here",
+                        image.name
+                    ),
                 ));
             }
             if platform.os() == "windows" {
                 problems.push(Problem::new(
                     format!("{field}.platforms"),
-                    format!("{platform}: no smoke tests on Windows yet, because restricted pods are refused there"),
+                    format!(
+                        "{platform}: no smoke tests on Windows yet, because restricted pods are refused there"
+                    ),
                 ));
             }
         }
@@ -309,15 +321,22 @@ fn check_gates(parts: &PolicyParts, problems: &mut Vec<Problem>) {
 fn check_targets(parts: &PolicyParts, problems: &mut Vec<Problem>) {
     check_limit(parts.targets.len(), TARGETS_MAX, "spec.targets", problems);
     check_unique(parts.targets.iter().map(|target| target.name.as_str()), "spec.targets", problems);
-    let templates: BTreeSet<String> =
-        parts.images.iter().filter(|image| !image.advisory).map(|image| image.tag_template.to_string()).collect();
+    let templates: BTreeSet<String> = parts
+        .images
+        .iter()
+        .filter(|image| !image.advisory)
+        .map(|image| image.tag_template.to_string())
+        .collect();
     for (index, target) in parts.targets.iter().enumerate() {
         let field = format!("spec.targets[{index}]");
         let same = |other: &TargetPolicy| {
             (other.kind.kind(), other.kind.object_name()) == (target.kind.kind(), target.kind.object_name())
         };
         if parts.targets[..index].iter().any(same) {
-            problems.push(Problem::new(field.clone(), format!("{} is a target already: remove one", target.kind)));
+            problems.push(Problem::new(
+                field.clone(),
+                format!("{} is a target already: remove one", target.kind),
+            ));
         }
         match &target.kind {
             TargetKind::ImagePolicy { .. } if templates.len() > 1 => problems.push(Problem::new(

@@ -67,12 +67,7 @@ fn report(
     ConditionReport { condition, status, reason, message: message.into() }
 }
 
-fn ready(
-    policy: &Policy,
-    record: &Record,
-    decision: &Decision,
-    targets: &TargetReports,
-) -> ConditionReport {
+fn ready(policy: &Policy, record: &Record, decision: &Decision, targets: &TargetReports) -> ConditionReport {
     let not = |reason, message: String| report(ConditionType::Ready, false, reason, message);
     if let Some(stalled) = stalled(decision, targets) {
         return not(stalled.reason, stalled.message);
@@ -137,9 +132,8 @@ fn stalled(decision: &Decision, targets: &TargetReports) -> Option<ConditionRepo
 }
 
 fn candidate_complete(candidate: &Candidate) -> ConditionReport {
-    let complete = |status, reason, message| {
-        report(ConditionType::CandidateComplete, status, reason, message)
-    };
+    let complete =
+        |status, reason, message| report(ConditionType::CandidateComplete, status, reason, message);
     let (present, all) = candidate.cell_counts();
     if candidate.is_complete() {
         if candidate.phase == Phase::Settling {
@@ -174,7 +168,8 @@ fn smoke_passed(candidate: &Candidate) -> ConditionReport {
     }
     use crate::engine::decision::GateState::{Failed, Passed};
     let required = || candidate.gates.iter().filter(|gate| !gate.advisory);
-    let first = required().find(|gate| gate.state == Failed).or_else(|| required().find(|gate| gate.state != Passed));
+    let first =
+        required().find(|gate| gate.state == Failed).or_else(|| required().find(|gate| gate.state != Passed));
     let reason = match first.map(|gate| gate.state) {
         Some(Failed) => Reason::GateFailed,
         _ if candidate.gate_overdue => Reason::GateOverdue,

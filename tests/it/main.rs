@@ -5,3 +5,4 @@ mod architecture;
 #[cfg(test)]
 mod cluster;
 mod engine;
+mod scenarios;

@@ -59,15 +59,19 @@ pub fn with_conditions(
 ) -> ReleaseSetStatus {
     // kstatus takes a present Reconciling or Stalled for True.
     let only_when_true = [ConditionType::Reconciling, ConditionType::Stalled];
-    ReleaseSetStatus {
-        observed_generation: generation,
-        conditions: conditions
-            .iter()
-            .filter(|report| report.status || !only_when_true.contains(&report.condition))
-            .map(|report| condition_status(report, previous, generation, now))
-            .collect(),
-        ..previous.clone()
-    }
+    let mut rendered: Vec<ConditionStatus> = conditions
+        .iter()
+        .filter(|report| report.status || !only_when_true.contains(&report.condition))
+        .map(|report| condition_status(report, previous, generation, now))
+        .collect();
+    // What could not be told anew stays as it was said (S6).
+    let kept = [ConditionType::TagMoved, ConditionType::PromotedAvailable].map(ConditionType::as_str);
+    let untold = |known: &&ConditionStatus| {
+        kept.contains(&known.condition.as_str())
+            && !conditions.iter().any(|report| report.condition.as_str() == known.condition)
+    };
+    rendered.extend(previous.conditions.iter().filter(untold).cloned());
+    ReleaseSetStatus { observed_generation: generation, conditions: rendered, ..previous.clone() }
 }
 
 fn condition_status(

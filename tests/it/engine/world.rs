@@ -12,8 +12,8 @@ use tidegate::engine::decision::{Answer, Checked, Decision, Question};
 use tidegate::engine::observation::{Observation, Outcome};
 use tidegate::engine::policy::{GateKind, Policy};
 use tidegate::model::{
-    Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Revision, Sighting,
-    SmokeOutcome, SmokeVerdict, SmokeView, Tag,
+    Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Revision, Sighting, SmokeOutcome,
+    SmokeVerdict, SmokeView, Tag,
 };
 
 /// Rounds after which the engine must have stopped asking.
@@ -184,14 +184,19 @@ impl World {
     }
 
     fn settle_smoke(&mut self) {
-        let ended: Vec<_> =
-            self.running.iter().filter(|(_, (ends, _))| *ends <= self.now).map(|(b, r)| (b.clone(), r.clone())).collect();
+        let ended: Vec<_> = self
+            .running
+            .iter()
+            .filter(|(_, (ends, _))| *ends <= self.now)
+            .map(|(b, r)| (b.clone(), r.clone()))
+            .collect();
         for (binding, (at, digest)) in ended {
             self.running.remove(&binding);
             let (code, _) = self.smoke.get(&digest).copied().unwrap_or_default();
             let outcome = if code == 0 { SmokeOutcome::Passed } else { SmokeOutcome::Failed };
             let message = format!("exit code {code}");
-            let verdict = SmokeVerdict { binding: binding.clone(), outcome, at, exit_code: Some(code), message };
+            let verdict =
+                SmokeVerdict { binding: binding.clone(), outcome, at, exit_code: Some(code), message };
             self.observation.smoke.insert(binding, SmokeView::Ended(verdict));
         }
     }
@@ -214,7 +219,8 @@ impl World {
                     let head = self.look(&check.image, &tag).map(|evidence| evidence.digest);
                     let pushed = self.pushed.get(&(check.image.clone(), tag.clone()));
                     let children = check.children.into_iter().map(|(platform, digest)| {
-                        let there = pushed.is_some_and(|pushed| pushed.children.values().any(|child| *child == digest));
+                        let there = pushed
+                            .is_some_and(|pushed| pushed.children.values().any(|child| *child == digest));
                         let sighting = if there { Sighting::Present(()) } else { Sighting::Missing };
                         (platform, digest, sighting)
                     });
@@ -242,7 +248,9 @@ impl World {
         }
         let template = &self.policy.image(image).unwrap().tag_template;
         let tags = self.pushed.keys().filter(|(name, _)| name == image);
-        Sighting::Present(tags.filter_map(|(_, tag)| template.render(tag.as_str())).map(|tag| tag.to_string()).collect())
+        Sighting::Present(
+            tags.filter_map(|(_, tag)| template.render(tag.as_str())).map(|tag| tag.to_string()).collect(),
+        )
     }
 
     fn look(&self, image: &ImageName, tag: &Tag) -> Sighting<ImageEvidence> {
@@ -267,7 +275,8 @@ impl World {
         assert_eq!(promoted.sequence, before.map_or(0, |p| p.sequence) + 1, "S4");
         if self.policy.pin.is_none() {
             let rank = self.policy.candidates.rank(tag).expect("S3: an unordered tag without a pin");
-            let floor = self.observation.record.floor.as_ref().map(|f| self.policy.candidates.rank(&f.tag).unwrap());
+            let floor =
+                self.observation.record.floor.as_ref().map(|f| self.policy.candidates.rank(&f.tag).unwrap());
             assert!(floor.is_none_or(|floor| rank > floor), "S3: {tag} is not above the floor");
         } else {
             assert_eq!(self.policy.pin.as_ref(), Some(tag), "S3");

@@ -1,0 +1,186 @@
+//! What the command line accepts. Words of `--help` are written for a person who reads them once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::api::duration;
+use crate::cli::exit;
+use crate::cli::printer::ColorChoice;
+use crate::model::Tag;
+
+/// Promotes a tag only when every sibling image exists and is tested
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidegate",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = exit::HELP,
+    long_about = "Makes GitOps releases all-or-nothing: a tag that several images share is promoted only when \
+                  every sibling exists in its registry for every required platform, at pinned digests, and its \
+                  gates passed."
+)]
+pub struct Cli {
+    /// Leave out notes and hints; errors are always printed
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what would become of a release, without a cluster
+    #[command(
+        after_help = exit::HELP,
+        long_about = "Looks at the registries and says what would become of a release: the same look and the same \
+                      decision as the controller's, without a cluster and without writing anything. Without --tag \
+                      the candidate is chosen as the controller would, with nothing promoted before."
+    )]
+    Check(CheckArgs),
+    /// Find mistakes in ReleaseSet files
+    #[command(after_help = "Exit codes: 0 no mistake (warnings are none), 1 mistakes, 2 usage")]
+    Lint(LintArgs),
+    /// Print the CustomResourceDefinition: `tidegate crd | kubectl apply -f -`
+    Crd,
+    /// Run the controller in a cluster, or against the one that kubectl uses
+    Controller(ControllerArgs),
+    /// Replay the incident, then its prevention, on an embedded registry and cluster
+    Demo(DemoArgs),
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The ReleaseSet, YAML or JSON; `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// Look at this tag instead of choosing one
+    #[arg(short, long, value_name = "TAG")]
+    pub tag: Option<Tag>,
+    /// Take this tag as the newest release so far: only newer ones are promoted
+    #[arg(long, value_name = "TAG")]
+    pub above: Option<Tag>,
+    /// Do not read image configs: fewer requests, but platforms are believed as the index names them
+    #[arg(long)]
+    pub no_config: bool,
+    /// Wait, with exit code 4, when a required smoke test was not run; `check` itself runs none
+    #[arg(long)]
+    pub require_smoke: bool,
+    /// How to print the answer
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: ReportFormat,
+    /// How long to look; what was not answered by then is unknown
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = timeout)]
+    pub timeout: Duration,
+}
+
+/// Formats of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// For people
+    Table,
+    /// For programs: a stable contract
+    Json,
+    /// The same as JSON
+    Yaml,
+    /// For pull requests and job summaries
+    Markdown,
+}
+
+/// Arguments of `lint`.
+#[derive(Debug, Args)]
+pub struct LintArgs {
+    /// The file, YAML or JSON, one or many documents; `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: PathBuf,
+    /// How to print what was found
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: LintFormat,
+}
+
+/// Formats of lint's findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LintFormat {
+    /// One finding a line
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Arguments of `controller`.
+#[derive(Debug, Args)]
+pub struct ControllerArgs {
+    /// Watch this namespace only; absent means all
+    #[arg(long, value_name = "NAMESPACE")]
+    pub watch_namespace: Option<String>,
+    /// How many ReleaseSets are worked on at once
+    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub concurrency: u16,
+    /// Where /healthz, /readyz and /metrics are served
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub http_addr: SocketAddr,
+    /// How the log is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug or trace, also by module (`info,tidegate::registry=debug`)
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+/// Formats of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How to print the story
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub output: DemoFormat,
+}
+
+/// Formats of the demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DemoFormat {
+    /// For a terminal
+    Text,
+    /// For a page
+    Markdown,
+}
+
+fn timeout(text: &str) -> Result<Duration, String> {
+    let span = duration::parse(text).map_err(|error| error.to_string())?;
+    let span = Duration::try_from(span).map_err(|error| error.to_string())?;
+    if span.is_zero() { Err("write at least 1s".to_owned()) } else { Ok(span) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn time_is_written_as_in_a_spec() {
+        assert_eq!(timeout("90s"), Ok(Duration::from_secs(90)));
+        assert!(timeout("0s").is_err() && timeout("5").is_err());
+    }
+}

@@ -1,0 +1,146 @@
+//! `tidegate check`: looks with the controller's eyes and says what would become of a release. Writes nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::api::manifest::Manifest;
+use crate::api::validate;
+use crate::cli::args::CheckArgs;
+use crate::cli::error::{CliError, Result};
+use crate::cli::input::Input;
+use crate::cli::judge::{self, Judgement, Terms};
+use crate::cli::{Context, render};
+use crate::controller::look::Eyes;
+use crate::engine::clearance::Floor;
+use crate::engine::decide;
+use crate::engine::decision::Decision;
+use crate::engine::observation::{Observation, Record};
+use crate::engine::policy::Policy;
+use crate::model::{ImageName, Tag};
+use crate::registry::credentials::Credential;
+use crate::registry::{Access, Client, Depth, docker_config};
+use crate::telemetry::clock::Clock;
+
+/// Generation of a spec that comes from a file.
+const NO_GENERATION: i64 = 0;
+
+/// Looks, prints the report and returns the exit code of its verdict.
+///
+/// # Errors
+/// When there is no valid ReleaseSet to look at, or the report cannot be printed.
+pub fn run(args: &CheckArgs, context: &Context) -> Result<u8> {
+    let input = Input::read(&args.file)?;
+    let manifest = only_one(&input, context)?;
+    let policy = validate::policy(&manifest.spec, NO_GENERATION).map_err(|problems| {
+        let error = CliError::new(format!("{} is not a valid ReleaseSet", input.name));
+        problems
+            .iter()
+            .fold(error, |error, problem| error.because(problem.to_string()))
+            .hint("edit the fields named above, then run this again")
+    })?;
+    if let Some(secret) = secret_of(&manifest) {
+        let secret = format!("Secret `{secret}` cannot be read without a cluster");
+        context.printer.note(&format!("{secret}, using your docker config instead"));
+    }
+    let asked = pinned(&policy, args.tag.as_ref())?;
+    let access = access(&manifest, &policy, context);
+    let (decision, ran_out) = look(&asked, &access, args)?;
+    if ran_out {
+        let secs = args.timeout.as_secs();
+        context.printer.note(&format!("stopped after {secs} s: what was not answered by then is unknown"));
+    }
+    let terms = Terms {
+        set: &manifest.name,
+        policy: &policy,
+        tag: args.tag.as_ref(),
+        above: args.above.as_ref(),
+        require_smoke: args.require_smoke,
+    };
+    let Judgement { report, exit_code, hint, notes } = judge::judge(terms, decision);
+    context.printer.data(&render::report(&report, args.output, context.printer.data_colors())?)?;
+    notes.iter().for_each(|note| context.printer.note(note));
+    if let Some(hint) = hint {
+        context.printer.hint(&hint);
+    }
+    Ok(exit_code)
+}
+
+/// The one ReleaseSet of a file.
+fn only_one(input: &Input, context: &Context) -> Result<Manifest> {
+    let mut manifests = input.manifests().map_err(|misread| {
+        let place = input.place(misread.line, misread.column);
+        let error =
+            CliError::new(format!("failed to read a ReleaseSet from {place}")).because(&misread.message);
+        match input.snippet(&misread) {
+            Some(snippet) => error.because(snippet),
+            None => error,
+        }
+        .hint(format!("a whole example: `{} lint --help`, or examples/ of the repository", context.program))
+    })?;
+    if manifests.len() > 1 {
+        let names: Vec<&str> = manifests.iter().map(|manifest| manifest.name.as_str()).collect();
+        return Err(CliError::new(format!("{} holds {} ReleaseSets", input.name, names.len()))
+            .because(names.join(", "))
+            .hint("`check` answers for one: give it a file with one ReleaseSet"));
+    }
+    manifests.pop().ok_or_else(|| CliError::new(format!("{} holds no ReleaseSet", input.name)))
+}
+
+/// The first Secret that the spec names for a registry.
+fn secret_of(manifest: &Manifest) -> Option<String> {
+    let spec = &manifest.spec;
+    spec.images.iter().find_map(|image| Some(validate::registry_access(spec, image).secret_ref?.name))
+}
+
+/// The policy under which `tag` is looked at whatever the order says, as if it were pinned.
+fn pinned(policy: &Policy, tag: Option<&Tag>) -> Result<Policy> {
+    let Some(tag) = tag else { return Ok(policy.clone()) };
+    let mut parts = (**policy).clone();
+    parts.pin = Some(tag.clone());
+    Policy::new(parts).map_err(|problems| {
+        let error = CliError::new(format!("failed to look at {tag}"));
+        problems.iter().fold(error, |error, problem| error.because(problem.to_string()))
+    })
+}
+
+/// How each image is reached: `insecure` from the file, the credential for exactly its host from the user's docker
+/// config file.
+fn access(manifest: &Manifest, policy: &Policy, context: &Context) -> BTreeMap<ImageName, Access> {
+    let spec = &manifest.spec;
+    let credential = |host: &str| {
+        let file = context.environment.docker_config_file.as_deref();
+        file.map_or(Credential::Anonymous, |file| docker_config::credential(file, host))
+    };
+    let images = policy.images.iter().zip(&spec.images).map(|(image, written)| {
+        let insecure = validate::registry_access(spec, written).insecure;
+        (image.name.clone(), Access { credential: credential(image.repository.host()), insecure })
+    });
+    images.collect()
+}
+
+/// Looks until nothing is left to ask or the time is up; the flag says that it was.
+fn look(policy: &Policy, access: &BTreeMap<ImageName, Access>, args: &CheckArgs) -> Result<(Decision, bool)> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new("failed to start").caused_by(&error))?;
+    let clock = Clock::system();
+    let floor = args.above.clone().map(|tag| Floor { tag, key: String::new() });
+    let record = Record { floor, ..Record::default() };
+    let mut observation = Observation { record, ..Observation::default() };
+    let decision = runtime.block_on(async {
+        let client = Client::new(clock.clone());
+        let depth = if args.no_config { Depth::Manifests } else { Depth::Configs };
+        let eyes = Eyes { registry: &client, access, depth, clock: &clock };
+        within(args.timeout, eyes.judge(policy, &mut observation)).await
+    });
+    // What was seen so far is judged all the same; the rest is Unknown.
+    Ok(match decision {
+        Some(decision) => (decision, false),
+        None => (decide(policy, &observation, clock.now()), true),
+    })
+}
+
+async fn within<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(timeout, future).await.ok()
+}

@@ -1,0 +1,103 @@
+//! What every reconcile shares: clients, clock, metrics, and the engine's memory of each set.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kube::runtime::events::{Recorder, Reporter};
+
+use crate::engine::memory::Memory;
+use crate::model::SetName;
+use crate::registry::Registry;
+use crate::telemetry::clock::Clock;
+use crate::telemetry::kube_call::{CallError, call};
+use crate::telemetry::metrics::{Metrics, SetLabels};
+
+/// Shared by all reconciles; cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server. Made without automatic retries.
+    pub client: kube::Client,
+    /// Registries.
+    pub registry: Arc<dyn Registry>,
+    /// The time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Kubernetes Events. One per process, so that repeats become a series.
+    pub recorder: Recorder,
+    /// By namespace/name.
+    memories: Arc<Mutex<HashMap<String, SetMemory>>>,
+}
+
+/// What a process remembers of one set between two reconciles. Never evidence for a commit: that is looked at
+/// anew.
+#[derive(Clone, Debug, Default)]
+pub struct SetMemory {
+    /// Of which object: a recreated one starts afresh.
+    pub uid: String,
+    /// Generation of the spec that it belongs to; another one starts afresh.
+    pub generation: i64,
+    /// What was seen in registries.
+    pub memory: Memory,
+    /// The re-push that `TagExtended` was told of, so that it is told once.
+    pub extension_told: Option<String>,
+}
+
+/// Why a call to the API server failed. After a time-out it is unknown whether a write happened: the next step
+/// is a read.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {doing}: {source}")]
+pub struct ApiError {
+    /// What was tried, as in "failed to …".
+    pub doing: &'static str,
+    /// The answer, or that none came.
+    pub source: CallError,
+}
+
+// === impl Context ===
+
+impl Context {
+    /// A context with nothing remembered.
+    pub fn new(client: kube::Client, registry: Arc<dyn Registry>, clock: Clock, metrics: Metrics) -> Self {
+        let reporter = Reporter { controller: "tidegate".to_owned(), instance: None };
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self { client, registry, clock, metrics, recorder, memories: Arc::default() }
+    }
+
+    /// Takes the memory of a set out; a set is never reconciled twice at once. Without one of this object and
+    /// generation it is empty.
+    pub fn take_memory(&self, set: &SetName, generation: i64) -> SetMemory {
+        let fits = |memory: &SetMemory| memory.generation == generation && memory.uid == set.uid;
+        let found = self.memories().remove(&set.to_string()).filter(fits);
+        found.unwrap_or_else(|| SetMemory { uid: set.uid.clone(), generation, ..SetMemory::default() })
+    }
+
+    /// Puts it back.
+    pub fn keep_memory(&self, set: &SetName, memory: SetMemory) {
+        self.memories().insert(set.to_string(), memory);
+    }
+
+    /// The set is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.memories().remove(&format!("{namespace}/{name}"));
+        let labels = SetLabels { namespace: namespace.to_owned(), name: name.to_owned() };
+        self.metrics.forget(&labels);
+    }
+
+    fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<String, SetMemory>> {
+        // A reconcile that panicked left whole values behind: each is replaced in one step.
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Awaits one call to the API server, within the one deadline of all calls.
+///
+/// # Errors
+/// When it answers with an error, or not in time.
+pub async fn within_deadline<T>(
+    doing: &'static str,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, ApiError> {
+    call(request).await.map_err(|source| ApiError { doing, source })
+}

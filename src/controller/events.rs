@@ -1,0 +1,127 @@
+//! Kubernetes Events: on transitions only, and never in the way.
+
+use kube::runtime::events::{Event, EventType};
+
+use crate::api::ReleaseSetStatus;
+use crate::api::v1alpha1::ConditionStatus;
+use crate::controller::context::{Context, within_deadline};
+use crate::controller::live::Live;
+use crate::engine::observation::{Ended, Outcome};
+use crate::model::{ConditionType, Reason};
+
+/// Longest note of an Event that the API server takes is 1 kB.
+const NOTE_MAX_BYTES: usize = 1000;
+
+/// One thing that happened to a set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happening {
+    /// The Event's reason.
+    pub reason: Reason,
+    /// Somebody should look.
+    pub warning: bool,
+    /// In words.
+    pub message: String,
+}
+
+/// What happened between two statuses of a set. `extended` is a re-push that was not told yet.
+pub fn between(
+    before: &ReleaseSetStatus,
+    after: &ReleaseSetStatus,
+    ended: &[Ended],
+    extended: Option<&str>,
+) -> Vec<Happening> {
+    let mut happenings = Vec::new();
+    let mut tell = |reason, warning, message: String| happenings.push(Happening { reason, warning, message });
+    let old_tags: Vec<&String> = before.candidates.iter().map(|candidate| &candidate.tag).collect();
+    for candidate in after.candidates.iter().filter(|candidate| !old_tags.contains(&&candidate.tag)) {
+        tell(Reason::CandidateFound, false, format!("{} is a candidate", candidate.tag));
+    }
+    for Ended { tag, outcome, message, .. } in ended {
+        let (reason, warning) = match outcome {
+            Outcome::Failed => (Reason::Failed, true),
+            Outcome::Superseded | Outcome::Skipped => (Reason::Superseded, false),
+            Outcome::Gone => (Reason::Gone, false),
+        };
+        tell(reason, warning, format!("{tag}: {message}"));
+    }
+    if let Some(promoted) = &after.promoted
+        && before.promoted.as_ref().is_none_or(|old| old.sequence != promoted.sequence)
+    {
+        let images: Vec<String> =
+            promoted.images.iter().map(|image| format!("{}@{}", image.name, image.digest)).collect();
+        let message =
+            format!("promoted {} (sequence {}): {}", promoted.tag, promoted.sequence, images.join(", "));
+        tell(Reason::Promoted, false, message);
+    }
+    if let Some(extended) = extended {
+        tell(Reason::TagExtended, false, extended.to_owned());
+    }
+    for (condition, alarm) in [
+        (ConditionType::CandidateComplete, "False"),
+        (ConditionType::SmokePassed, "False"),
+        (ConditionType::Stalled, "True"),
+        (ConditionType::TagMoved, "True"),
+        (ConditionType::PromotedAvailable, "False"),
+    ] {
+        let now = find(after, condition).filter(|now| now.status == alarm);
+        let then = find(before, condition).filter(|then| then.status == alarm).map(|then| &then.reason);
+        let Some(now) = now.filter(|now| Some(&now.reason) != then) else { continue };
+        if let Some(reason) = Reason::ALL.iter().find(|reason| reason.as_str() == now.reason)
+            && is_alarm(*reason)
+        {
+            tell(*reason, true, now.message.clone());
+        }
+    }
+    happenings
+}
+
+fn find(status: &ReleaseSetStatus, condition: ConditionType) -> Option<&ConditionStatus> {
+    status.conditions.iter().find(|known| known.condition == condition.as_str())
+}
+
+/// Conditions come and go with every push; these reasons are worth an Event of their own.
+fn is_alarm(reason: Reason) -> bool {
+    use Reason::{
+        CannotTell, FloorNotOrdered, GateOverdue, InvalidSpec, Overdue, PromotedGone, TagMoved, TargetTaken,
+        Undecodable,
+    };
+    matches!(
+        reason,
+        Overdue
+            | CannotTell
+            | GateOverdue
+            | InvalidSpec
+            | TargetTaken
+            | FloorNotOrdered
+            | Undecodable
+            | TagMoved
+            | PromotedGone
+    )
+}
+
+/// Publishes; a failure is logged and forgotten.
+pub async fn publish(context: &Context, live: &Live, happenings: Vec<Happening>) {
+    let reference = live.reference();
+    for happening in happenings {
+        tracing::info!(set = %live.name, reason = %happening.reason, "{}", happening.message);
+        let mut note = happening.message;
+        if note.len() > NOTE_MAX_BYTES {
+            let end = (0..=NOTE_MAX_BYTES - "…".len()).rev().find(|&end| note.is_char_boundary(end));
+            note.truncate(end.unwrap_or_default());
+            note.push('…');
+        }
+        let event = Event {
+            type_: if happening.warning { EventType::Warning } else { EventType::Normal },
+            reason: happening.reason.as_str().to_owned(),
+            note: Some(note),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        let published =
+            within_deadline("publish an Event", context.recorder.publish(&event, &reference)).await;
+        context.metrics.count_write("event", if published.is_ok() { "ok" } else { "error" });
+        if let Err(error) = published {
+            tracing::warn!(set = %live.name, "{error}");
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! One reconcile of one ReleaseSet: observe, decide, act, report.
+//!
+//! ```text
+//!   GET set ─▶ policy ─▶ look and decide ──▶ commit? ──▶ smoke Jobs ─▶ targets ─▶ report
+//!                            ▲                  │
+//!                            └── decide anew ◀──┘ from the reply
+//! ```
+//!
+//! Watch events only wake; everything acted upon is read here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::controller::Action;
+
+use crate::api::status::{self, UnreadableStatus};
+use crate::api::{ReleaseSetSpec, ReleaseSetStatus, validate};
+use crate::controller::context::{ApiError, Context, SetMemory};
+use crate::controller::credentials::Wanted;
+use crate::controller::live::{self, Live, WriteError};
+use crate::controller::look::Eyes;
+use crate::controller::{credentials, events, jobs, targets};
+use crate::engine::clearance::Granted;
+use crate::engine::decision::Decision;
+use crate::engine::observation::{Observation, Outcome};
+use crate::engine::policy::{GateKind, Policy};
+use crate::engine::report::{TargetReports, conditions, stalled_conditions};
+use crate::engine::{CONFIRMATION_LIFE, decide};
+use crate::model::{ImageName, Problem, Reason, SmokeView};
+use crate::registry::Depth;
+use crate::smoke::outcome::{self, SmokeJob};
+use crate::smoke::runner::{Jobs, SmokeError};
+use crate::telemetry::metrics::SetLabels;
+
+/// Most commits of one reconcile: one, then a decision from its reply. A second would need a candidate that
+/// was not followed before; it can wait for the next reconcile.
+const DECISIONS_MAX: usize = 2;
+/// Pause before a reconcile that must start over: long enough for the other writer to be done, far below the
+/// shortest pace (3 s).
+const AGAIN: Duration = Duration::from_millis(200);
+/// Longest sleep when nothing is due: also the safety net for events that a watch lost.
+const SLEEP_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+/// Why a reconcile could not be finished. Nothing was lost; it is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// Reading or writing the ReleaseSet.
+    #[error(transparent)]
+    Set(#[from] WriteError),
+    /// Status that cannot be read back into values.
+    #[error(transparent)]
+    Record(#[from] UnreadableStatus),
+    /// Smoke Jobs or their pods.
+    #[error(transparent)]
+    Smoke(#[from] SmokeError),
+}
+
+/// A set on its way through one reconcile.
+struct Session<'a> {
+    context: &'a Context,
+    live: Live,
+    spec: ReleaseSetSpec,
+    policy: Policy,
+    observation: Observation,
+    memory: SetMemory,
+    jobs: Vec<SmokeJob>,
+    before: ReleaseSetStatus,
+    ended: Vec<crate::engine::observation::Ended>,
+}
+
+/// Reconciles one set: reads it, looks, decides, acts, reports.
+///
+/// # Errors
+/// When the API server fails or the status cannot be understood; the caller backs off and calls again.
+pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result<Action, ReconcileError> {
+    let Some(live) = live::read(context, namespace, name).await? else {
+        context.forget(namespace, name);
+        return Ok(Action::await_change());
+    };
+    if live.deleting {
+        return Ok(Action::await_change());
+    }
+    let spec = match serde_json::from_value::<ReleaseSetSpec>(live.spec()) {
+        Ok(spec) => spec,
+        Err(error) => {
+            let problem = Problem::new("spec", error.to_string());
+            return stall(context, live, Reason::Undecodable, &[problem]).await;
+        }
+    };
+    let policy = match validate::policy(&spec, live.generation) {
+        Ok(policy) => policy,
+        Err(problems) => return stall(context, live, Reason::InvalidSpec, &problems).await,
+    };
+    let session = Session::open(context, live, spec, policy).await?;
+    session.run().await
+}
+
+/// A set that cannot be acted upon says so, and everything promoted stays as it is.
+async fn stall(
+    context: &Context,
+    live: Live,
+    reason: Reason,
+    problems: &[Problem],
+) -> Result<Action, ReconcileError> {
+    let record = status::record(&live.status)?;
+    let conditions = stalled_conditions(reason, problems, &record);
+    let now = context.clock.now();
+    let next = status::with_conditions(&live.status, live.generation, &conditions, now);
+    if next != live.status {
+        let happenings = events::between(&live.status, &next, &[], None);
+        let written = match live.write(context, "status", &next).await {
+            Err(WriteError::Stale) => return Ok(Action::requeue(AGAIN)),
+            written => written?,
+        };
+        events::publish(context, &written, happenings).await;
+    }
+    // Only an edit mends it, and an edit wakes.
+    Ok(Action::await_change())
+}
+
+// === impl Session ===
+
+impl<'a> Session<'a> {
+    async fn open(
+        context: &'a Context,
+        live: Live,
+        spec: ReleaseSetSpec,
+        policy: Policy,
+    ) -> Result<Session<'a>, ReconcileError> {
+        let mut memory = context.take_memory(&live.name, live.generation);
+        if live.requested_at.is_some() && live.requested_at != live.status.last_handled_reconcile_at {
+            memory.memory.hinted_at = Some(context.clock.now());
+        }
+        let has_smoke = policy.gates.iter().any(|gate| matches!(gate.kind, GateKind::Smoke(_)));
+        let jobs = match has_smoke {
+            true => Jobs::new(context.client.clone()).observe(&live.name).await?,
+            false => Vec::new(),
+        };
+        let smoke = outcome::views(&jobs);
+        let record = status::record(&live.status)?;
+        let observation = Observation {
+            deleting: live.deleting,
+            record,
+            memory: std::mem::take(&mut memory.memory),
+            smoke,
+        };
+        let before = live.status.clone();
+        Ok(Self { context, live, spec, policy, observation, memory, jobs, before, ended: Vec::new() })
+    }
+
+    async fn run(mut self) -> Result<Action, ReconcileError> {
+        let wanted = credentials::wanted(&self.spec);
+        let access = credentials::read(self.context, &self.live.name.namespace, &self.policy, &wanted).await;
+        let eyes = Eyes {
+            registry: &*self.context.registry,
+            access: &access,
+            depth: Depth::Configs,
+            clock: &self.context.clock,
+        };
+        let mut decision = eyes.decide(&self.policy, &mut self.observation).await;
+        for _ in 1..DECISIONS_MAX {
+            let Some(granted) = decision.commit.take() else { break };
+            if !self.commit(granted, &decision).await? {
+                self.keep();
+                return Ok(Action::requeue(AGAIN));
+            }
+            decision = eyes.decide(&self.policy, &mut self.observation).await;
+        }
+        // A grant that is not used now is worth nothing later.
+        decision.commit = None;
+        let started = self.start_jobs(&mut decision, &wanted).await;
+        let targets = match targets::sync(self.context, &self.live, &self.policy).await {
+            Ok(targets) => targets,
+            Err(stopped) => {
+                tracing::info!(set = %self.live.name, "{stopped}");
+                self.keep();
+                return Ok(Action::requeue(AGAIN));
+            }
+        };
+        self.remember_ended(&decision);
+        let reported = self.report(&decision, &targets).await;
+        let action = self.next_action(&decision, &targets, started);
+        self.keep();
+        match reported {
+            Err(ReconcileError::Set(WriteError::Stale)) => Ok(Action::requeue(AGAIN)),
+            Err(error) => Err(error),
+            Ok(()) => Ok(action),
+        }
+    }
+
+    /// Starts what the decision wants to run, and decides anew with it running, so that one report tells both.
+    async fn start_jobs(
+        &mut self,
+        decision: &mut Decision,
+        wanted: &BTreeMap<ImageName, Wanted>,
+    ) -> jobs::Started {
+        let started = jobs::start(self.context, &self.live.name, decision, wanted).await;
+        if started == jobs::Started::All {
+            let since = self.context.clock.now();
+            for request in &decision.start {
+                let view = SmokeView::Running { since, waiting_for: None };
+                self.observation.smoke.insert(request.binding.clone(), view);
+            }
+            *decision = decide(&self.policy, &self.observation, since);
+            decision.commit = None;
+        }
+        started
+    }
+
+    /// The one write that matters. False when it must not be made any more, or was refused: read again.
+    async fn commit(&mut self, granted: Granted, decision: &Decision) -> Result<bool, ReconcileError> {
+        let now = self.context.clock.now();
+        if now.duration_since(granted.look_started_at()) >= CONFIRMATION_LIFE {
+            return Ok(false);
+        }
+        self.remember_ended(decision);
+        let mut next = self.rendered(decision, &TargetReports::new(), now);
+        status::apply_commit(&mut next, granted, validate::history_limit(&self.spec), now);
+        let live = match self.live.write(self.context, "commit", &next).await {
+            Err(WriteError::Stale) => return Ok(false),
+            written => written?,
+        };
+        self.observation.record = status::record(&live.status)?;
+        if let Some(promoted) = self.observation.record.promoted.clone() {
+            self.observation.memory.note_commit(&promoted, now);
+        }
+        self.live = live;
+        Ok(true)
+    }
+
+    fn rendered(&self, decision: &Decision, targets: &TargetReports, now: Timestamp) -> ReleaseSetStatus {
+        let record = &self.observation.record;
+        let conditions = conditions(&self.policy, record, decision, targets);
+        let mut next = status::render(&self.live.status, &self.policy, decision, &conditions, targets, now);
+        next.last_handled_reconcile_at.clone_from(&self.live.requested_at);
+        next
+    }
+
+    /// Ended candidates are told once, and gone ones are not followed again until they are pushed again.
+    fn remember_ended(&mut self, decision: &Decision) {
+        for ended in &decision.ended {
+            if ended.outcome == Outcome::Gone {
+                self.observation.memory.forget_gone(&ended.tag);
+            }
+        }
+        self.ended.extend(decision.ended.iter().cloned());
+    }
+
+    /// Writes the status when it says something new, and tells what happened.
+    async fn report(&mut self, decision: &Decision, targets: &TargetReports) -> Result<(), ReconcileError> {
+        let next = self.rendered(decision, targets, self.context.clock.now());
+        if next != self.live.status {
+            self.live = self.live.write(self.context, "status", &next).await?;
+        }
+        let extended = decision.drift.extended.clone();
+        let untold = extended.clone().filter(|_| extended != self.memory.extension_told);
+        let happenings = events::between(&self.before, &self.live.status, &self.ended, untold.as_deref());
+        if extended.is_some() {
+            self.memory.extension_told = extended;
+        }
+        jobs::tidy(self.context, &self.live.name, &self.live.status, &self.jobs).await;
+        events::publish(self.context, &self.live, happenings).await;
+        self.gauge();
+        Ok(())
+    }
+
+    fn gauge(&self) {
+        let name = &self.live.name;
+        let labels = SetLabels { namespace: name.namespace.clone(), name: name.name.clone() };
+        let metrics = &self.context.metrics;
+        let record = &self.observation.record;
+        let sequence = record.promoted.as_ref().map_or(0, |promoted| promoted.sequence);
+        metrics.promoted_sequence.get_or_create(&labels).set(sequence);
+        let oldest = record.candidates.iter().map(|candidate| candidate.first_seen.as_second()).min();
+        metrics.oldest_candidate_timestamp_secs.get_or_create(&labels).set(oldest.unwrap_or_default());
+    }
+
+    /// When to come back although nothing happened.
+    fn next_action(&self, decision: &Decision, targets: &TargetReports, started: jobs::Started) -> Action {
+        let now = self.context.clock.now();
+        let soon = now.checked_add(self.policy.interval).unwrap_or(now);
+        let mut next = decision.next_look.unwrap_or(Timestamp::MAX);
+        if !decision.ask.is_empty() || started == jobs::Started::Unfinished {
+            return Action::requeue(Duration::from_secs(1));
+        }
+        // Targets are read again every interval, so that drift is put back (design §4 Targets); Jobs too,
+        // should a watch lose their end.
+        if !targets.is_empty() || !self.jobs.is_empty() || started == jobs::Started::All {
+            next = next.min(soon);
+        }
+        let pause = next.duration_since(now).clamp(SignedDuration::ZERO, SLEEP_MAX);
+        Action::requeue(Duration::try_from(pause).unwrap_or(AGAIN).max(AGAIN))
+    }
+
+    fn keep(mut self) {
+        self.memory.memory = self.observation.memory;
+        self.context.keep_memory(&self.live.name, self.memory);
+    }
+}
+
+impl From<ApiError> for ReconcileError {
+    fn from(error: ApiError) -> Self {
+        Self::Set(WriteError::Api(error))
+    }
+}

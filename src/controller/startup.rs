@@ -1,0 +1,103 @@
+//! Before anything is watched: a client without retries, and a CRD that holds what we write.
+
+use std::time::Duration;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{Api, Client, Config};
+use serde_json::Value;
+
+use crate::api::crd;
+use crate::controller::context::{ApiError, within_deadline};
+
+/// Name of our CRD.
+const CRD_NAME: &str = "releasesets.tidegate.dev";
+/// Longest wait for a connection to the API server: as for a registry, several SYN retries.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most missing fields that are named: the first tells which version is installed.
+const NAMED_MAX: usize = 5;
+
+/// Why the controller cannot start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is neither a kubeconfig nor a pod's service account.
+    #[error("failed to find a cluster: {0}")]
+    NoCluster(#[source] kube::config::InferConfigError),
+    /// The client cannot be built from it.
+    #[error("failed to build a client for the cluster: {0}")]
+    Client(#[source] kube::Error),
+    /// The API server does not answer, or refuses.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The CRD is not installed.
+    #[error("the kind ReleaseSet is not installed in this cluster")]
+    CrdAbsent,
+    /// The CRD lacks fields that this controller writes.
+    #[error("the installed CRD is older than this controller: it has no {0}")]
+    CrdOutdated(String),
+}
+
+/// A client for the cluster that the environment names. It tries nothing twice by itself: a write that is sent
+/// again minutes later is a stale write.
+///
+/// # Errors
+/// [`StartError::NoCluster`], [`StartError::Client`].
+pub async fn client() -> Result<Client, StartError> {
+    let mut config = Config::infer().await.map_err(StartError::NoCluster)?;
+    config.default_retry = false;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    Client::try_from(config).map_err(StartError::Client)
+}
+
+/// Makes sure that the installed CRD holds every status field that we write.
+///
+/// # Errors
+/// [`StartError::CrdAbsent`], [`StartError::CrdOutdated`], [`StartError::Api`].
+pub async fn check_crd(client: &Client) -> Result<(), StartError> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let read = within_deadline("read the CRD of ReleaseSet", definitions.get_opt(CRD_NAME)).await?;
+    let installed = read.ok_or(StartError::CrdAbsent)?;
+    let missing = missing_status_fields(&status_schema(&crd::crd()), &status_schema(&installed));
+    if missing.is_empty() { Ok(()) } else { Err(StartError::CrdOutdated(missing.join(", "))) }
+}
+
+fn status_schema(definition: &CustomResourceDefinition) -> Value {
+    let version = definition.spec.versions.iter().find(|version| version.name == "v1alpha1");
+    let schema = version.and_then(|version| version.schema.as_ref());
+    let schema = schema.and_then(|schema| serde_json::to_value(schema).ok()).unwrap_or_default();
+    schema.pointer("/openAPIV3Schema/properties/status").cloned().unwrap_or_default()
+}
+
+/// Paths of properties that `ours` has and `installed` lacks.
+fn missing_status_fields(ours: &Value, installed: &Value) -> Vec<String> {
+    fn walk(path: &str, ours: &Value, installed: &Value, missing: &mut Vec<String>) {
+        for (name, property) in ours["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            match installed["properties"].get(name) {
+                None if missing.len() < NAMED_MAX => missing.push(path),
+                None => {}
+                Some(known) => walk(&path, property, known, missing),
+            }
+        }
+        if ours.get("items").is_some() {
+            walk(&format!("{path}[]"), &ours["items"], &installed["items"], missing);
+        }
+    }
+    let mut missing = Vec::new();
+    walk("status", ours, installed, &mut missing);
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_crd_is_told_by_the_fields_it_lacks() {
+        let ours = status_schema(&crd::crd());
+        assert!(missing_status_fields(&ours, &ours).is_empty());
+        let mut older = ours.clone();
+        older["properties"].as_object_mut().unwrap().remove("floor");
+        older["properties"]["candidates"]["items"]["properties"].as_object_mut().unwrap().remove("digests");
+        assert_eq!(missing_status_fields(&ours, &older), ["status.candidates[].digests", "status.floor"]);
+    }
+}
