@@ -34,7 +34,7 @@ pub fn run(args: &ControllerArgs, context: &Context) -> Result<u8> {
         .enable_all()
         .build()
         .map_err(|error| CliError::new("failed to start the runtime").caused_by(&error))?;
-    runtime.block_on(serve(args)).map_err(|error| with_next_step(error, context.program))?;
+    runtime.block_on(serve(args)).map_err(|error| with_next_step(&error, context.program))?;
     Ok(exit::OK)
 }
 
@@ -106,8 +106,8 @@ fn counting(metrics: Metrics) -> Observer {
     })
 }
 
-fn with_next_step(error: ServeError, program: &str) -> CliError {
-    let hint = match &error {
+fn with_next_step(error: &ServeError, program: &str) -> CliError {
+    let hint = match error {
         ServeError::Start(StartError::NoCluster(_)) => {
             "set KUBECONFIG to a kubeconfig file, or run this in a pod with a service account".to_owned()
         }

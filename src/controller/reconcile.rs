@@ -93,7 +93,8 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
         Err(problems) => return stall(context, live, Reason::InvalidSpec, &problems).await,
     };
     let session = Session::open(context, live, spec, policy).await?;
-    session.run().await
+    // On the heap: a reconcile holds a whole set, and many wait at once.
+    Box::pin(session.run()).await
 }
 
 /// A set that cannot be acted upon says so, and everything promoted stays as it is.
@@ -133,10 +134,8 @@ impl<'a> Session<'a> {
             memory.memory.hinted_at = Some(context.clock.now());
         }
         let has_smoke = policy.gates.iter().any(|gate| matches!(gate.kind, GateKind::Smoke(_)));
-        let jobs = match has_smoke {
-            true => Jobs::new(context.client.clone()).observe(&live.name).await?,
-            false => Vec::new(),
-        };
+        let jobs =
+            if has_smoke { Jobs::new(context.client.clone()).observe(&live.name).await? } else { Vec::new() };
         let smoke = outcome::views(&jobs);
         let record = status::record(&live.status)?;
         let observation = Observation {

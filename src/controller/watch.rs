@@ -135,12 +135,13 @@ async fn image_policies_exist(context: &Context) -> bool {
 async fn one(set: Arc<Meta>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let namespace = set.namespace().unwrap_or_default();
     let started = context.clock.now();
-    let outcome = reconcile(&context, &namespace, &set.name_any()).await;
+    let outcome = Box::pin(reconcile(&context, &namespace, &set.name_any())).await;
     let spent = context.clock.now().duration_since(started);
     context.metrics.reconcile_secs.observe(spent.as_secs_f64());
     outcome
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
 fn on_error(set: Arc<Meta>, error: &ReconcileError, context: Arc<Context>) -> Action {
     context.metrics.reconcile_errors.inc();
     tracing::warn!(namespace = set.namespace(), name = set.name_any(), "{error}");

@@ -39,7 +39,7 @@ pub(in crate::engine) fn step(
     let Some(candidate) = passing else { return Step::Nothing };
     match confirmed(observation, candidate, now) {
         Some((digests, started_at)) => {
-            grant(policy, observation, candidate, &digests, started_at).map_or(Step::Nothing, Step::Grant)
+            grant(policy, observation, candidate, digests, started_at).map_or(Step::Nothing, Step::Grant)
         }
         None => Step::Confirm(question(observation, candidate, now)),
     }

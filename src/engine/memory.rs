@@ -103,7 +103,7 @@ impl Memory {
             Answer::List { image, sighting } => self.absorb_list(policy, record, image, sighting, at),
             Answer::Look { tag, image, sighting } => self.absorb_look(record, tag, image, sighting, at),
             Answer::Confirm { tag, started_at, checked } => {
-                self.absorb_confirm(&tag, started_at, checked, at)
+                self.absorb_confirm(&tag, started_at, checked, at);
             }
             Answer::Drift { heads } => {
                 let sequence = record.promoted.as_ref().map_or(0, |promoted| promoted.sequence);
@@ -311,7 +311,6 @@ impl ImageMemory {
         let any_asked = !children.is_empty();
         for (platform, digest, child) in children {
             match child {
-                Sighting::Present(()) => {}
                 Sighting::Missing if lost.is_none() => {
                     let mut evidence = evidence.clone();
                     let message = format!("the index names {digest} for {platform}, which is gone");
@@ -321,7 +320,7 @@ impl ImageMemory {
                 }
                 Sighting::Broken(defect) => lost = lost.or(Some(Sighting::Broken(defect))),
                 Sighting::Unknown(doubt) => lost = lost.or(Some(Sighting::Unknown(doubt))),
-                Sighting::Missing => {}
+                Sighting::Present(()) | Sighting::Missing => {}
             }
         }
         match lost {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::decision::{Blocker, Candidate, Decision, Hold};
+use crate::engine::decision::{Blocker, Candidate, Decision, GateState, Hold};
 use crate::engine::observation::{Phase, Record};
 use crate::engine::policy::Policy;
 use crate::model::{ConditionType, Problem, Promoted, Reason, TargetName, TargetState};
@@ -79,7 +79,8 @@ fn ready(policy: &Policy, record: &Record, decision: &Decision, targets: &Target
         return not(Reason::PinNotPromoted, format!("{pin} is pinned and not promoted yet{why}"));
     }
     let behind = targets.iter().find(|(_, (state, _))| {
-        !matches!(state, TargetState::Applied) && !(policy.suspend && *state == TargetState::Held)
+        let held_on_purpose = policy.suspend && *state == TargetState::Held;
+        *state != TargetState::Applied && !held_on_purpose
     });
     if let Some((name, (state, message))) = behind {
         let text = format!("target {name} is {}: {message}", state.word());
@@ -166,12 +167,11 @@ fn smoke_passed(candidate: &Candidate) -> ConditionReport {
         let message = format!("{}: {count}/{all} required gates passed", candidate.tag);
         return passed(true, Reason::Succeeded, message);
     }
-    use crate::engine::decision::GateState::{Failed, Passed};
     let required = || candidate.gates.iter().filter(|gate| !gate.advisory);
     let first =
-        required().find(|gate| gate.state == Failed).or_else(|| required().find(|gate| gate.state != Passed));
+        required().find(|gate| gate.state == GateState::Failed).or_else(|| required().find(|gate| gate.state != GateState::Passed));
     let reason = match first.map(|gate| gate.state) {
-        Some(Failed) => Reason::GateFailed,
+        Some(GateState::Failed) => Reason::GateFailed,
         _ if candidate.gate_overdue => Reason::GateOverdue,
         _ => Reason::GatePending,
     };

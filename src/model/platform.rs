@@ -95,7 +95,7 @@ impl FromStr for Platform {
             !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
         };
         let parts: Vec<&str> = text.split('/').collect();
-        if text.len() > PLATFORM_MAX_BYTES || !parts.iter().all(|part| part_is_sound(part)) {
+        if text.len() > PLATFORM_MAX_BYTES || !parts.iter().all(part_is_sound) {
             return Err(error());
         }
         match parts.as_slice() {

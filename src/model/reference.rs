@@ -28,7 +28,7 @@ pub struct Repository {
 }
 
 /// How a shared tag becomes an image's own tag: a text that holds `{tag}` exactly once.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TagTemplate {
     prefix: String,
     suffix: String,
@@ -232,12 +232,6 @@ impl TagTemplate {
     /// Length of the literal part: in a shared repository a tag belongs to the longest that matches.
     pub fn literal_len(&self) -> usize {
         self.prefix.len() + self.suffix.len()
-    }
-}
-
-impl Default for TagTemplate {
-    fn default() -> Self {
-        Self { prefix: String::new(), suffix: String::new() }
     }
 }
 

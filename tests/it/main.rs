@@ -4,5 +4,7 @@
 mod architecture;
 #[cfg(test)]
 mod cluster;
+#[cfg(test)]
 mod engine;
+#[cfg(test)]
 mod scenarios;

@@ -232,15 +232,16 @@ fn refuse_by(registry: &RegistryServer, refused: &Arc<Mutex<Vec<String>>>) {
 
 fn start_node(api: &ApiServer, registry: &RegistryServer, clock: &Clock) -> tokio::task::JoinHandle<()> {
     let images = registry.clone();
-    let resolver = move |reference: &str| labels_of(&images.image_config(reference, "linux/amd64")?);
+    let resolver =
+        move |reference: &str| images.image_config(reference, "linux/amd64").map(|config| labels_of(&config));
     let options = NodeOptions { architecture: "amd64".to_owned(), start_delay: POD_START };
     let node = Node::new(api, Arc::new(resolver), options, clock.clone());
     tokio::spawn(async move { node.run().await })
 }
 
-fn labels_of(config: &Value) -> Option<BTreeMap<String, String>> {
+fn labels_of(config: &Value) -> BTreeMap<String, String> {
     let labels = config.pointer("/config/Labels").cloned().unwrap_or_default();
-    Some(serde_json::from_value(labels).unwrap_or_default())
+    serde_json::from_value(labels).unwrap_or_default()
 }
 
 /// The index that a push step puts under its tag: other builds have other digests, equal ones the same.

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use sha2::{Digest as _, Sha256};
 use tidegate::engine::decide;
 use tidegate::engine::decision::{Answer, Checked, Decision, Question};
 use tidegate::engine::observation::{Observation, Outcome};
@@ -53,9 +52,7 @@ pub struct World {
 
 /// A digest that says what it is of.
 pub fn digest(text: &str) -> Digest {
-    let hash = Sha256::digest(text.as_bytes());
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}").parse().unwrap()
+    tidegate::embedded::image::sha256(text.as_bytes()).parse().unwrap()
 }
 
 impl Pushed {

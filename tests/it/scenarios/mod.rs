@@ -28,6 +28,7 @@ pub fn all() -> Vec<Scenario> {
 }
 
 /// The scenarios that a world plays; only the one that `TIDEGATE_SCENARIO` names when it is set.
+#[expect(clippy::disallowed_methods, reason = "tests read their own settings")]
 pub fn of(world: World) -> Vec<Scenario> {
     let only = std::env::var("TIDEGATE_SCENARIO").ok();
     all()
