@@ -4,4 +4,6 @@
 mod architecture;
 #[cfg(test)]
 mod cluster;
+#[cfg(test)]
+mod crd;
 mod engine;

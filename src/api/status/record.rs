@@ -40,7 +40,6 @@ pub fn record(status: &ReleaseSetStatus) -> Result<Record, UnreadableStatus> {
         candidates: status.candidates.iter().filter_map(candidate).collect(),
         verdicts: status.verdicts.iter().filter_map(verdict).collect(),
         recent: status.recent.iter().filter_map(ended).collect(),
-        observed_generation: (status.observed_generation >= 0).then_some(status.observed_generation),
     })
 }
 
