@@ -1,4 +1,4 @@
-//! The CustomResourceDefinition, generated from the wire types.
+//! The `CustomResourceDefinition`, generated from the wire types.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,

@@ -5,6 +5,8 @@ mod architecture;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod crd;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod scenarios;

@@ -65,7 +65,7 @@ fn every_string_and_list_has_a_limit() {
         let missing = |limit: &str| schema.get(limit).is_none();
         match schema["type"].as_str() {
             Some("string") if missing("maxLength") && missing("enum") => {
-                faults.push(format!("{path}: maxLength"))
+                faults.push(format!("{path}: maxLength"));
             }
             Some("array") if missing("maxItems") => faults.push(format!("{path}: maxItems")),
             Some("array") if missing("x-kubernetes-list-type") => faults.push(format!("{path}: list type")),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::record::promoted;
 use super::time_text;
 use crate::api::v1alpha1::{
-    FloorStatus, HistoryEntry, PlatformDigest, PromotedImage, PromotedStatus, ReleaseSetStatus,
+    FloorStatus, HISTORY_MAX, HistoryEntry, PlatformDigest, PromotedImage, PromotedStatus, ReleaseSetStatus,
 };
 use crate::engine::clearance::{Committed, Floor, Granted};
 use crate::model::{Promoted, ReleaseImage};
@@ -26,8 +26,10 @@ fn set_promoted(status: &mut ReleaseSetStatus, promoted: &Promoted, floor: Floor
     let promoted = promoted_status(promoted);
     status.candidates.retain(|candidate| candidate.tag != promoted.tag);
     status.summary.take_if(|summary| summary.candidate == promoted.tag);
+    // They spoke of the release before.
+    status.conditions.retain(|condition| !super::render::is_of_promoted_tags(condition));
     status.history.insert(0, history_entry(&promoted));
-    status.history.truncate(history_limit.max(1));
+    status.history.truncate(history_limit.clamp(1, HISTORY_MAX));
     while status.history.len() > 1 && super::render::json_bytes(&status.history) > HISTORY_MAX_BYTES {
         status.history.pop();
     }
@@ -77,6 +79,8 @@ fn history_entry(promoted: &PromotedStatus) -> HistoryEntry {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::api::status::record;
     use crate::api::status::tests::{candidate_status, promoted};
@@ -87,8 +91,13 @@ mod tests {
 
     #[test]
     fn a_commit_sets_the_release_and_nothing_beside_it() {
-        let mut status = ReleaseSetStatus::default();
-        status.candidates = vec![candidate_status("v3"), candidate_status("v2")];
+        let moved = json!([{"type": "TagMoved", "status": "True", "reason": "TagMoved", "message": "v1 moved",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+        let mut status = ReleaseSetStatus {
+            conditions: serde_json::from_value(moved).unwrap(),
+            candidates: vec![candidate_status("v3"), candidate_status("v2")],
+            ..ReleaseSetStatus::default()
+        };
         set_promoted(&mut status, &promoted("v2", 7), floor(), 10);
         let record = record(&status).unwrap();
         assert_eq!(record.promoted, Some(promoted("v2", 7)), "what was granted is what is read back");
@@ -97,7 +106,7 @@ mod tests {
         let left: Vec<&str> = status.candidates.iter().map(|candidate| candidate.tag.as_str()).collect();
         assert_eq!(left, ["v3"]);
         assert_eq!(status.history[0].sequence, 7);
-        assert!(status.conditions.is_empty());
+        assert!(status.conditions.is_empty(), "what was said of the release before");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::api::duration;
 use crate::api::schema::{BINDING_MAX_BYTES, CONDITION_MESSAGE_MAX_BYTES, MESSAGE_MAX_BYTES};
 use crate::api::v1alpha1::{
     CandidateClock, CandidateStatus, CellStatus, ConditionStatus, EndedStatus, GateStatus, ListedStatus,
-    ReleaseSetStatus, Summary, TargetStatus, VerdictStatus,
+    RECENT_MAX, ReleaseSetStatus, Summary, TargetStatus, VERDICTS_MAX, VerdictStatus,
 };
 use crate::engine::decision::{Candidate, CandidateImage, Cell, Decision, GateReport, Listed};
 use crate::engine::observation::{CandidateRecord, Ended};
@@ -19,10 +19,6 @@ use crate::model::{ConditionType, SmokeOutcome, SmokeVerdict, TargetState};
 /// Most bytes of a status as JSON (design §3). `promoted`, `floor` and `history` are never dropped for it: a set of
 /// 32 images and 16 platforms may pass it with them alone, far below etcd's 1.5 MiB.
 pub const STATUS_MAX_BYTES: usize = 64_000;
-/// Most ended candidates that are kept (design §3).
-const RECENT_MAX: usize = 5;
-/// Most kept verdicts (design §3).
-const VERDICTS_MAX: usize = 64;
 
 /// The status after a decision. `promoted`, `floor`, `history` and `lastHandledReconcileAt` are those of
 /// `previous`, which must be the status that the decision's record was read from.
@@ -51,6 +47,8 @@ pub fn render(
 }
 
 /// `previous` with other conditions: for a set whose spec breaks a rule, so that there is nothing to decide.
+///
+/// What was said of the promoted tags stays until it is said anew: a look that failed takes no alarm back (S6).
 pub fn with_conditions(
     previous: &ReleaseSetStatus,
     generation: i64,
@@ -59,19 +57,25 @@ pub fn with_conditions(
 ) -> ReleaseSetStatus {
     // kstatus takes a present Reconciling or Stalled for True.
     let only_when_true = [ConditionType::Reconciling, ConditionType::Stalled];
-    let mut rendered: Vec<ConditionStatus> = conditions
+    let mut told: Vec<ConditionStatus> = conditions
         .iter()
         .filter(|report| report.status || !only_when_true.contains(&report.condition))
         .map(|report| condition_status(report, previous, generation, now))
         .collect();
-    // What could not be told anew stays as it was said (S6).
-    let kept = [ConditionType::TagMoved, ConditionType::PromotedAvailable].map(ConditionType::as_str);
-    let untold = |known: &&ConditionStatus| {
-        kept.contains(&known.condition.as_str())
-            && !conditions.iter().any(|report| report.condition.as_str() == known.condition)
-    };
-    rendered.extend(previous.conditions.iter().filter(untold).cloned());
-    ReleaseSetStatus { observed_generation: generation, conditions: rendered, ..previous.clone() }
+    if previous.promoted.is_some() {
+        let is_new = |before: &ConditionStatus| told.iter().all(|told| told.condition != before.condition);
+        let kept = previous.conditions.iter().filter(|before| is_of_promoted_tags(before) && is_new(before));
+        let kept: Vec<_> = kept.cloned().collect();
+        told.extend(kept);
+    }
+    ReleaseSetStatus { observed_generation: generation, conditions: told, ..previous.clone() }
+}
+
+/// True for the conditions that speak of what became of the promoted tags.
+pub(super) fn is_of_promoted_tags(condition: &ConditionStatus) -> bool {
+    [ConditionType::TagMoved, ConditionType::PromotedAvailable]
+        .iter()
+        .any(|of_tags| of_tags.as_str() == condition.condition)
 }
 
 fn condition_status(

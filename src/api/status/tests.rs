@@ -50,6 +50,13 @@ pub(super) fn candidate_status(tag: &str) -> CandidateStatus {
         .unwrap()
 }
 
+/// A status that holds a release of that tag, sequence 7, and nothing else.
+fn with_promoted(tag: &str) -> ReleaseSetStatus {
+    let promoted =
+        json!({"tag": tag, "sequence": 7, "at": "2026-01-01T00:00:00Z", "generation": 1, "images": []});
+    ReleaseSetStatus { promoted: serde_json::from_value(promoted).unwrap(), ..ReleaseSetStatus::default() }
+}
+
 fn policy() -> Policy {
     let spec: ReleaseSetSpec = serde_json::from_value(json!({
         "images": [{"name": "app", "repository": "ghcr.io/acme/app"}],
@@ -149,11 +156,12 @@ fn a_rendered_status_is_read_back() {
     assert_eq!(record.candidates, expected);
     assert_eq!(record.verdicts, decision.verdicts);
     assert_eq!(record.recent, decision.ended);
+    assert_eq!(status.observed_generation, 3);
     let summary = status.summary.unwrap();
     assert_eq!((summary.images.as_str(), summary.gates.as_str()), ("1/3", "0/1"));
     assert_eq!(summary.blocked_by.as_deref(), Some("app linux/amd64 missing"));
-    let states: Vec<&str> = status.candidates[0].cells.iter().map(|cell| cell.state.as_str()).collect();
-    assert_eq!(states, ["Missing", "Unknown"], "cells that are Present are only counted");
+    let told: Vec<&str> = status.candidates[0].cells.iter().map(|cell| cell.state.as_str()).collect();
+    assert_eq!(told, ["Missing", "Unknown"], "cells that are Present are only counted");
 }
 
 #[test]
@@ -209,16 +217,33 @@ fn conditions_keep_the_time_of_their_status() {
     assert_eq!(stalled.conditions[0].condition, "Stalled");
 }
 
+/// What became of the promoted tags is absent from a decision that could not look (S6).
+#[test]
+fn what_was_said_of_the_promoted_tags_stays_until_it_is_looked_at_again() {
+    let now = at("2026-01-01T09:00:00Z");
+    let moved =
+        with_conditions(&ReleaseSetStatus::default(), 1, &[report(ConditionType::TagMoved, true)], now);
+    let ready = [report(ConditionType::Ready, false)];
+    let types = |status: &ReleaseSetStatus| {
+        with_conditions(status, 2, &ready, now)
+            .conditions
+            .into_iter()
+            .map(|told| told.condition)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(types(&moved), ["Ready"], "nothing is promoted");
+    let promoted = ReleaseSetStatus { promoted: with_promoted("v2").promoted, ..moved };
+    assert_eq!(types(&promoted), ["Ready", "TagMoved"]);
+    let kept = with_conditions(&promoted, 2, &ready, now).conditions.remove(1);
+    assert_eq!(kept, promoted.conditions[0], "word for word, generation included");
+    let looked = with_conditions(&promoted, 2, &[report(ConditionType::TagMoved, false)], now);
+    assert_eq!(looked.conditions[0].status, "False");
+    assert_eq!(looked.conditions.len(), 1);
+}
+
 #[test]
 fn targets_keep_since_and_tell_the_sequence_that_they_carry() {
-    let mut previous = ReleaseSetStatus::default();
-    previous.promoted = Some(
-        serde_json::from_value(
-            json!({"tag": "v2", "sequence": 7, "at": "2026-01-01T00:00:00Z", "generation": 1,
-            "images": []}),
-        )
-        .unwrap(),
-    );
+    let mut previous = with_promoted("v2");
     previous.targets = vec![TargetStatus {
         name: "config".to_owned(),
         state: "Applied".to_owned(),
@@ -237,12 +262,7 @@ fn targets_keep_since_and_tell_the_sequence_that_they_carry() {
 
 #[test]
 fn only_a_commit_touches_the_release() {
-    let mut previous = ReleaseSetStatus::default();
-    previous.promoted = Some(
-        serde_json::from_value(json!({"tag": "not readable!", "sequence": 7, "at": "then",
-        "generation": 1, "images": []}))
-        .unwrap(),
-    );
+    let mut previous = with_promoted("not readable!");
     previous.floor = Some(FloorStatus { tag: "v9".to_owned(), key: "9".to_owned() });
     previous.last_handled_reconcile_at = Some("x".to_owned());
     let status =
@@ -299,12 +319,7 @@ fn a_large_status_loses_detail_and_never_the_release() {
         ..decision.verdicts[0].clone()
     };
     decision.verdicts = (0..100).rev().map(verdict).collect();
-    let mut previous = ReleaseSetStatus::default();
-    previous.promoted = Some(
-        serde_json::from_value(json!({"tag": "v2", "sequence": 7, "at": "then", "generation": 1,
-        "images": []}))
-        .unwrap(),
-    );
+    let previous = with_promoted("v2");
     let status =
         render(&previous, &policy(), &decision, &[], &TargetReports::new(), at("2026-01-01T00:00:00Z"));
     assert!(render::json_bytes(&status) <= STATUS_MAX_BYTES);
@@ -340,4 +355,29 @@ fn texts_are_cut_between_characters() {
     assert_eq!(cut("abc", 3), "abc");
     assert_eq!(cut("äöüß", 7), "äö…");
     assert_eq!(time_text(at("2026-01-01T00:00:00.999Z")), "2026-01-01T00:00:00Z");
+}
+
+/// Design §6: targets accept only what was read back from the API server, and this is the one reader.
+#[test]
+fn only_this_module_reads_a_committed_release_back() {
+    fn sources(folder: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    sources(&root, &mut paths);
+    let word = ["Committed::read", "_back"].concat();
+    let mut callers: Vec<String> = paths
+        .iter()
+        .filter(|path| std::fs::read_to_string(path).unwrap().contains(&word))
+        .map(|path| path.strip_prefix(&root).unwrap().display().to_string())
+        .collect();
+    callers.sort();
+    assert_eq!(callers, ["api/status/commit.rs"]);
 }

@@ -11,6 +11,6 @@ pub use spec::{
 };
 pub use status::{
     CandidateClock, CandidateStatus, CellStatus, ConditionStatus, EndedStatus, FloorStatus, GateStatus,
-    HistoryEntry, ListedStatus, PlatformDigest, PromotedImage, PromotedStatus, ReleaseSetStatus, Summary,
-    TargetStatus, VerdictStatus,
+    HISTORY_MAX, HistoryEntry, ListedStatus, PlatformDigest, PromotedImage, PromotedStatus, RECENT_MAX,
+    ReleaseSetStatus, Summary, TargetStatus, VERDICTS_MAX, VerdictStatus,
 };

@@ -21,54 +21,14 @@ use crate::engine::policy::{GATES_MAX, IMAGES_MAX, TARGETS_MAX};
     status = "ReleaseSetStatus",
     derive = "PartialEq",
     doc = "A ReleaseSet names sibling images that share a tag. A tag is promoted only when every sibling exists in its registry for every required platform, at pinned digests, and its gates passed on exactly those digests.",
-    printcolumn(
-        name = "Promoted",
-        type_ = "string",
-        json_path = ".status.promoted.tag",
-        description = "The promoted release"
-    ),
-    printcolumn(
-        name = "Candidate",
-        type_ = "string",
-        json_path = ".status.summary.candidate",
-        description = "The newest followed candidate"
-    ),
-    printcolumn(
-        name = "Images",
-        type_ = "string",
-        json_path = ".status.summary.images",
-        description = "Required cells that are Present, and all of them"
-    ),
-    printcolumn(
-        name = "Gates",
-        type_ = "string",
-        json_path = ".status.summary.gates",
-        description = "Required gates that passed, and all of them"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "A release is promoted and every target carries it"
-    ),
-    printcolumn(
-        name = "Status",
-        type_ = "string",
-        json_path = ".status.summary.blockedBy",
-        description = "What blocks the candidate"
-    ),
-    printcolumn(
-        name = "Since",
-        type_ = "date",
-        json_path = ".status.summary.blockedSince",
-        description = "Since when it blocks"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "Age of the object"
-    )
+    printcolumn = r#"{"name": "Promoted", "type": "string", "jsonPath": ".status.promoted.tag", "description": "The promoted release"}"#,
+    printcolumn = r#"{"name": "Candidate", "type": "string", "jsonPath": ".status.summary.candidate", "description": "The newest followed candidate"}"#,
+    printcolumn = r#"{"name": "Images", "type": "string", "jsonPath": ".status.summary.images", "description": "Required cells that are Present, and all of them"}"#,
+    printcolumn = r#"{"name": "Gates", "type": "string", "jsonPath": ".status.summary.gates", "description": "Required gates that passed, and all of them"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "A release is promoted and every target carries it"}"#,
+    printcolumn = r#"{"name": "Status", "type": "string", "jsonPath": ".status.summary.blockedBy", "description": "What blocks the candidate"}"#,
+    printcolumn = r#"{"name": "Since", "type": "date", "jsonPath": ".status.summary.blockedSince", "description": "Since when it blocks"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp", "description": "Age of the object"}"#
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = rules::SPEC))]

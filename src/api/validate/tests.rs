@@ -124,7 +124,7 @@ fn the_corpus_is_refused_with_its_words() {
             Err(error) => error.to_string(),
             Ok(manifests) => match policy(&manifests[0].spec, 0) {
                 Ok(_) => panic!("{} is accepted", path.display()),
-                Err(problems) => problems.iter().map(|problem| format!("{problem}\n")).collect(),
+                Err(problems) => problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"),
             },
         };
         assert!(told.contains(expected), "{}: expected `{expected}`, told `{told}`", path.display());
