@@ -237,7 +237,8 @@ impl Node {
                 if let Ok(ended) = tokio::time::timeout(limit, run).await {
                     ended
                 } else {
-                    let status = status::pod_overdue(&spec, self.clock.now());
+                    let begun = self.container_started(&pod).await?;
+                    let status = status::pod_overdue(&spec, begun, self.clock.now());
                     self.write_pod_status(&pod, &status).await.map(|()| false)
                 }
             }
@@ -246,6 +247,15 @@ impl Node {
             Err(kube::Error::Api(refused)) if refused.is_not_found() => Ok(false),
             ended => ended,
         }
+    }
+
+    /// When the pod's container started, as its status says; `None` while it has not.
+    async fn container_started(&self, pod: &Pod) -> Step<Option<jiff::Timestamp>> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default());
+        let status = pods.get_opt(&pod.name_any()).await?.and_then(|pod| pod.status);
+        let containers = status.and_then(|status| status.container_statuses).unwrap_or_default();
+        let running = containers.into_iter().find_map(|container| container.state?.running);
+        Ok(running.and_then(|running| running.started_at).map(|time| time.0))
     }
 
     async fn run_container(&self, pod: &Pod, spec: &PodSpec) -> Step<bool> {

@@ -1,6 +1,7 @@
 //! The Job of one smoke test: its identity, its pod and its limits (failure sequences 1, 15 and 16).
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
@@ -137,11 +138,11 @@ impl Identity {
             hasher.update([0]);
         }
         let hash = hasher.finalize();
-        let mut name = "tg-".to_owned();
-        for byte in &hash[..NAME_HASH_DIGITS / 2] {
-            name.push_str(&format!("{byte:02x}"));
-        }
-        name
+        hash.iter().take(NAME_HASH_DIGITS / 2).fold("tg-".to_owned(), |mut name, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(name, "{byte:02x}");
+            name
+        })
     }
 
     /// Digest of the child manifest under test.

@@ -1,6 +1,8 @@
 //! The one integration-test binary: one link, many suites.
 
 #[cfg(test)]
+mod adapters;
+#[cfg(test)]
 mod architecture;
 #[cfg(test)]
 mod cluster;

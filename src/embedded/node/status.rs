@@ -62,9 +62,18 @@ pub(super) fn terminated(spec: &PodSpec, begun: Timestamp, now: Timestamp, exit_
     pod(phase, now, false, &container(spec, false, &json!({"terminated": ended})))
 }
 
-/// A pod past its `activeDeadlineSeconds`: the reason stands on the pod itself.
-pub(super) fn pod_overdue(spec: &PodSpec, now: Timestamp) -> Value {
-    let ended = json!({"exitCode": KILLED, "reason": "Error", "startedAt": null, "finishedAt": text(now)});
+/// A pod past its `activeDeadlineSeconds`: the reason stands on the pod itself. `begun` is when its container
+/// started; of one that had not, the kubelet says that it could not be located.
+pub(super) fn pod_overdue(spec: &PodSpec, begun: Option<Timestamp>, now: Timestamp) -> Value {
+    let ended = match begun {
+        Some(begun) => {
+            json!({"exitCode": KILLED, "reason": "Error", "startedAt": text(begun), "finishedAt": text(now)})
+        }
+        None => json!({
+            "exitCode": KILLED, "reason": "ContainerStatusUnknown", "startedAt": null, "finishedAt": null,
+            "message": "The container could not be located when the pod was terminated",
+        }),
+    };
     let mut status = pod("Failed", now, false, &container(spec, false, &json!({"terminated": ended})));
     status["reason"] = "DeadlineExceeded".into();
     status["message"] = "Pod was active on the node longer than the specified deadline".into();

@@ -180,15 +180,28 @@ async fn deadlines_of_pod_and_job_end_what_hangs() {
     world.run_for(&world.node(), 60).await;
     let pods = world.pod_statuses().await;
     let overdue = pods.iter().find(|pod| pod["reason"] == "DeadlineExceeded").unwrap();
-    assert_eq!(
-        (&overdue["phase"], &overdue["containerStatuses"][0]["state"]["terminated"]["exitCode"]),
-        (&json!("Failed"), &json!(137))
-    );
+    let ended = &overdue["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!((&overdue["phase"], &ended["exitCode"]), (&json!("Failed"), &json!(137)));
+    assert_eq!((&ended["reason"], &ended["startedAt"]), (&json!("Error"), &json!("2026-11-21T10:00:01Z")));
     assert_eq!(world.job_status("pod-deadline").await["conditions"][1]["reason"], "BackoffLimitExceeded");
     assert_eq!(world.job_status("job-deadline").await["conditions"][1]["reason"], "DeadlineExceeded");
     let unschedulable = pods.iter().find(|pod| pod["conditions"][0]["reason"] == "Unschedulable").unwrap();
     assert_eq!(unschedulable["phase"], "Pending");
     assert_eq!(pods.len(), 2, "the Job deadline deletes its pods, a suspended Job has none: {pods:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_before_the_image_came_shows_no_start() {
+    let world = World::new();
+    world.start("never-pulled", json!({}), json!({"activeDeadlineSeconds": 10})).await;
+    world.run_for(&world.node(), 60).await;
+    let pods = world.pod_statuses().await;
+    let ended = &pods[0]["containerStatuses"][0]["state"]["terminated"];
+    assert_eq!(
+        (&pods[0]["reason"], &ended["reason"]),
+        (&json!("DeadlineExceeded"), &json!("ContainerStatusUnknown"))
+    );
+    assert!(ended["startedAt"].is_null());
 }
 
 #[tokio::test(start_paused = true)]
