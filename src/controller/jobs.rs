@@ -6,7 +6,7 @@ use crate::api::ReleaseSetStatus;
 use crate::controller::context::Context;
 use crate::controller::credentials::Wanted;
 use crate::engine::decision::Decision;
-use crate::model::{ImageName, SetName};
+use crate::model::{Binding, ImageName, SetName, SmokeView};
 use crate::smoke::outcome::{JobEnd, SmokeJob};
 use crate::smoke::runner::Jobs;
 
@@ -21,27 +21,33 @@ pub enum Started {
     Unfinished,
 }
 
-/// Starts the decision's smoke tests. A refusal stops only its own test and is logged.
+/// Starts the decision's smoke tests, and says what is known of each now. A refusal stops only its own test.
 pub async fn start(
     context: &Context,
     set: &SetName,
     decision: &Decision,
     wanted: &BTreeMap<ImageName, Wanted>,
-) -> Started {
+) -> (Started, BTreeMap<Binding, SmokeView>) {
+    let mut views = BTreeMap::new();
     let jobs = Jobs::new(context.client.clone());
     let mut started = if decision.start.is_empty() { Started::Nothing } else { Started::All };
     for request in &decision.start {
         let secret = wanted.get(&request.image).and_then(|wanted| wanted.secret.as_deref());
-        match jobs.start(set, request, secret).await {
-            Ok(_) => context.metrics.count_write("job", "ok"),
+        let view = match jobs.start(set, request, secret).await {
+            Ok(_) => {
+                context.metrics.count_write("job", "ok");
+                SmokeView::Running { since: context.clock.now(), waiting_for: None }
+            }
             Err(error) => {
                 context.metrics.count_write("job", "error");
                 tracing::warn!(%set, gate = %request.gate, "{error}");
                 started = Started::Unfinished;
+                SmokeView::Unknown { why: error.to_string() }
             }
-        }
+        };
+        views.insert(request.binding.clone(), view);
     }
-    started
+    (started, views)
 }
 
 /// Deletes Jobs whose verdict stands in `status`, and those that ended without one, so that they run again.

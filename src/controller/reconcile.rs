@@ -27,7 +27,7 @@ use crate::engine::observation::{Observation, Outcome};
 use crate::engine::policy::{GateKind, Policy};
 use crate::engine::report::{TargetReports, conditions, stalled_conditions};
 use crate::engine::{CONFIRMATION_LIFE, decide};
-use crate::model::{ImageName, Problem, Reason, SmokeView};
+use crate::model::{ImageName, Problem, Reason};
 use crate::registry::Depth;
 use crate::smoke::outcome::{self, SmokeJob};
 use crate::smoke::runner::{Jobs, SmokeError};
@@ -194,14 +194,10 @@ impl<'a> Session<'a> {
         decision: &mut Decision,
         wanted: &BTreeMap<ImageName, Wanted>,
     ) -> jobs::Started {
-        let started = jobs::start(self.context, &self.live.name, decision, wanted).await;
-        if started == jobs::Started::All {
-            let since = self.context.clock.now();
-            for request in &decision.start {
-                let view = SmokeView::Running { since, waiting_for: None };
-                self.observation.smoke.insert(request.binding.clone(), view);
-            }
-            *decision = decide(&self.policy, &self.observation, since);
+        let (started, views) = jobs::start(self.context, &self.live.name, decision, wanted).await;
+        if !views.is_empty() {
+            self.observation.smoke.extend(views);
+            *decision = decide(&self.policy, &self.observation, self.context.clock.now());
             decision.commit = None;
         }
         started

@@ -168,8 +168,9 @@ fn smoke_passed(candidate: &Candidate) -> ConditionReport {
         return passed(true, Reason::Succeeded, message);
     }
     let required = || candidate.gates.iter().filter(|gate| !gate.advisory);
-    let first =
-        required().find(|gate| gate.state == GateState::Failed).or_else(|| required().find(|gate| gate.state != GateState::Passed));
+    let first = required()
+        .find(|gate| gate.state == GateState::Failed)
+        .or_else(|| required().find(|gate| gate.state != GateState::Passed));
     let reason = match first.map(|gate| gate.state) {
         Some(GateState::Failed) => Reason::GateFailed,
         _ if candidate.gate_overdue => Reason::GateOverdue,
