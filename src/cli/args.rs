@@ -11,6 +11,9 @@ use crate::cli::exit;
 use crate::cli::printer::ColorChoice;
 use crate::model::Tag;
 
+/// Heading of the options that every command takes.
+const GLOBAL: &str = "Global options";
+
 /// Promotes a tag only when every sibling image exists and is tested
 #[derive(Debug, Parser)]
 #[command(
@@ -25,10 +28,10 @@ use crate::model::Tag;
 )]
 pub struct Cli {
     /// Leave out notes and hints; errors are always printed
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub quiet: bool,
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to use colour: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true, help_heading = GLOBAL)]
     pub color: ColorChoice,
     /// What to do.
     #[command(subcommand)]
@@ -43,13 +46,14 @@ pub enum Command {
         after_help = exit::HELP,
         long_about = "Looks at the registries and says what would become of a release: the same look and the same \
                       decision as the controller's, without a cluster and without writing anything. Without --tag \
-                      the candidate is chosen as the controller would, with nothing promoted before."
+                      the candidate is chosen as the controller would, with nothing promoted before.\n\n\
+                      In CI: `check -f releaseset.yaml --tag \"$TAG\"` succeeds once every sibling of TAG is there."
     )]
     Check(CheckArgs),
     /// Find mistakes in ReleaseSet files
     #[command(after_help = "Exit codes: 0 no mistake (warnings are none), 1 mistakes, 2 usage")]
     Lint(LintArgs),
-    /// Print the CustomResourceDefinition: `tidegate crd | kubectl apply -f -`
+    /// Print the custom resource definition: `tidegate crd | kubectl apply -f -`
     Crd,
     /// Run the controller in a cluster, or against the one that kubectl uses
     Controller(ControllerArgs),
@@ -163,7 +167,7 @@ pub enum DemoFormat {
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {
-    let span = duration::parse(text).map_err(|error| error.to_string())?;
+    let span = duration::parse(text).map_err(|error| format!("`{text}` {error}"))?;
     let span = Duration::try_from(span).map_err(|error| error.to_string())?;
     if span.is_zero() { Err("write at least 1s".to_owned()) } else { Ok(span) }
 }

@@ -56,9 +56,11 @@ pub fn run(args: &CheckArgs, context: &Context) -> Result<u8> {
         above: args.above.as_ref(),
         require_smoke: args.require_smoke,
     };
-    let Judgement { report, exit_code, hint, notes } = judge::judge(terms, decision);
+    let Judgement { report, exit_code, hint, notes } = judge::judge(terms, &decision);
     context.printer.data(&render::report(&report, args.output, context.printer.data_colors())?)?;
-    notes.iter().for_each(|note| context.printer.note(note));
+    for note in &notes {
+        context.printer.note(note);
+    }
     if let Some(hint) = hint {
         context.printer.hint(&hint);
     }
@@ -75,7 +77,7 @@ fn only_one(input: &Input, context: &Context) -> Result<Manifest> {
             Some(snippet) => error.because(snippet),
             None => error,
         }
-        .hint(format!("a whole example: `{} lint --help`, or examples/ of the repository", context.program))
+        .hint(format!("`{} crd` says what every field means", context.program))
     })?;
     if manifests.len() > 1 {
         let names: Vec<&str> = manifests.iter().map(|manifest| manifest.name.as_str()).collect();

@@ -1,4 +1,4 @@
-//! `tidegate crd`: prints the CustomResourceDefinition.
+//! `tidegate crd`: prints the custom resource definition.
 
 use crate::api::crd::crd_yaml;
 use crate::cli::Context;

@@ -26,10 +26,12 @@ Exit codes:
   0  promotable, or done
   1  error: a file cannot be read, a ReleaseSet is invalid
   2  usage: the command line is wrong
-  3  blocked: something required is missing or broken, a gate blocks, the tag is superseded, or there is no candidate
-  4  a required smoke test failed, or was asked for (--require-smoke) and not run
+  3  blocked: something required is missing or broken, a gate blocks, the tag is
+     superseded, or no tag is a candidate
+  4  a required smoke test failed, or --require-smoke was given and it was not run
   5  timed out while waiting
-  6  held: suspended, another tag is pinned, the tag is dismissed
+  6  held: nothing is promoted whatever passes (suspended, another tag is pinned, the
+     tag is dismissed or no candidate)
   7  could not tell: nothing is missing or broken, but something is unknown";
 
 /// What becomes of a candidate, in one word (design §2).

@@ -122,7 +122,12 @@ pub fn superseded(tag: &Tag) -> String {
 
 /// A tag list could not be read and nothing else is known.
 pub fn list_unknown() -> String {
-    "name a tag with `--tag` to look at it without a list".to_owned()
+    "mend what is named above; `--tag` looks at one tag without a list".to_owned()
+}
+
+/// Candidates are there, and none is above the floor.
+pub fn none_newer() -> String {
+    "push a newer tag, or look at one with `--tag`".to_owned()
 }
 
 /// No tag is a candidate.

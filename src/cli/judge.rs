@@ -47,8 +47,8 @@ struct Block {
 }
 
 /// Puts a decision into words. `decision` was taken without a confirming look.
-pub fn judge(terms: Terms<'_>, decision: Decision) -> Judgement {
-    let mut notes = list_notes(&decision);
+pub fn judge(terms: Terms<'_>, decision: &Decision) -> Judgement {
+    let mut notes = list_notes(decision);
     let asked_for = terms.tag.is_some() || terms.policy.pin.is_some();
     let chosen = choose(&decision.followed);
     if let (Some(index @ 1..), Some(newest)) = (chosen, decision.followed.first())
@@ -58,9 +58,9 @@ pub fn judge(terms: Terms<'_>, decision: Decision) -> Judgement {
         notes.push(format!("{} is newer than {chosen} and waits: {}", newest.tag, blocked.message));
     }
     let candidate = chosen.and_then(|index| decision.followed.get(index)).map(as_not_run);
-    let block = held(terms, &decision).or_else(|| superseded(terms)).or_else(|| match &candidate {
+    let block = held(terms, decision).or_else(|| superseded(terms)).or_else(|| match &candidate {
         Some(candidate) => blocked(terms, candidate),
-        None => Some(no_candidate(terms, &decision)),
+        None => Some(no_candidate(terms, decision)),
     });
     if let Some(candidate) = &candidate {
         notes.extend(smoke_note(candidate));
@@ -183,6 +183,7 @@ fn no_candidate(terms: Terms<'_>, decision: &Decision) -> Block {
         format!("{} of {} tags match spec.candidates{none_left}{numbers}", listed.matched, listed.tags);
     let (why, hint) = match listed.unknown.iter().next() {
         Some((image, why)) => (format!("the tags of {image} cannot be listed: {why}"), hint::list_unknown()),
+        None if listed.matched > 0 => (counts, hint::none_newer()),
         None => (counts, hint::no_candidate(listed.tags == 0)),
     };
     Block { verdict: Verdict::Wait, obstacle, why, hint }

@@ -1,5 +1,7 @@
 //! `tidegate lint`: every mistake of a file at once, each with its field and what to write instead.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::api::manifest::Manifest;
@@ -87,12 +89,26 @@ fn lint(input: &Input) -> Findings {
 
 fn text(input: &Input, findings: &Findings) -> String {
     let mut text = String::new();
+    let all = || findings.problems.iter().chain(&findings.warnings);
+    let sets: BTreeSet<&String> = all().filter_map(|finding| finding.release_set.as_ref()).collect();
     for (word, found) in [("error", &findings.problems), ("warning", &findings.warnings)] {
-        for Finding { field, line, column, message, snippet, .. } in found {
-            let field = field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
-            text.push_str(&format!("{}: {word}: {field}{message}\n", input.place(*line, *column)));
+        for Finding { release_set, field, line, column, message, snippet } in found {
+            // Which set of several; with one the file says it.
+            let set = release_set.as_ref().filter(|_| sets.len() > 1);
+            let part = |part: Option<&String>| part.map(|part| format!("{part}: ")).unwrap_or_default();
+            let (set, field) = (part(set), part(field.as_ref()));
+            text.extend([
+                input.place(*line, *column).as_str(),
+                ": ",
+                word,
+                ": ",
+                &set,
+                &field,
+                message,
+                "\n",
+            ]);
             if let Some(snippet) = snippet {
-                text.push_str(&format!("{snippet}\n"));
+                text.extend([snippet, "\n"]);
             }
         }
     }

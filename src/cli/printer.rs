@@ -13,7 +13,7 @@ use crate::cli::error::{CliError, Result};
 /// When colour is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
-    /// On a terminal, unless NO_COLOR is set
+    /// On a terminal, unless `NO_COLOR` is set
     #[default]
     Auto,
     /// Always
@@ -111,22 +111,22 @@ impl Printer {
     /// Something worth knowing, in one line.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            self.talk(&format!("{} {text}\n", self.talk_colors.paint(Tone::Faint, "note:")));
+            talk(&format!("{} {text}\n", self.talk_colors.paint(Tone::Faint, "note:")));
         }
     }
 
     /// The one next step.
     pub fn hint(&self, text: &str) {
         if !self.quiet {
-            self.talk(&format!("\n{} {text}\n", self.talk_colors.paint(Tone::Strong, "hint:")));
+            talk(&format!("\n{} {text}\n", self.talk_colors.paint(Tone::Strong, "hint:")));
         }
     }
 
     /// What happened, why, and the next step.
     pub fn error(&self, error: &CliError) {
-        self.talk(&format!("{} {error}\n", self.talk_colors.paint(Tone::Bad, "error:")));
+        talk(&format!("{} {error}\n", self.talk_colors.paint(Tone::Bad, "error:")));
         if let Some(hint) = error.next_step() {
-            self.talk(&format!("\n{} {hint}\n", self.talk_colors.paint(Tone::Strong, "hint:")));
+            talk(&format!("\n{} {hint}\n", self.talk_colors.paint(Tone::Strong, "hint:")));
         }
     }
 
@@ -135,11 +135,11 @@ impl Printer {
         // Nothing better can be done when the stream is gone.
         let _written = error.print();
     }
+}
 
-    fn talk(&self, text: &str) {
-        // A lost note is no reason to lose the verdict.
-        let _written = io::stderr().lock().write_all(text.as_bytes());
-    }
+fn talk(text: &str) {
+    // A lost note is no reason to lose the verdict.
+    let _written = io::stderr().lock().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -151,16 +151,22 @@ fn verdict_line(report: &Report, palette: Palette) -> String {
     format!("{}: {}", palette.paint(tone, report.verdict.word()), summary(report))
 }
 
-/// Why the verdict is what it is, in one line. A reason that stands below the matrix is not said twice.
+/// Why the verdict is what it is, in one line. A reason that stands below the matrix or beside its gate is not
+/// said twice.
 fn summary(report: &Report) -> String {
+    let cells = || report.images.iter().flat_map(|image| &image.cells);
     let Some(blocked_by) = &report.blocked_by else {
-        let required =
-            report.images.iter().flat_map(|image| &image.cells).filter(|cell| cell.required).count();
-        return format!("all {required} required cells are present");
+        return match cells().filter(|cell| cell.required).count() {
+            1 => "the required cell is present".to_owned(),
+            count => format!("all {count} required cells are present"),
+        };
     };
-    let reasons =
-        report.images.iter().flat_map(|image| &image.cells).filter_map(|cell| cell.reason.as_deref());
-    let short = reasons.filter_map(|reason| blocked_by.strip_suffix(reason)?.strip_suffix(": ")).next();
+    let gate = report.gates.iter().find(|gate| *blocked_by == format!("gate {} {}", gate.name, gate.message));
+    if let Some(gate) = gate {
+        return format!("gate {} {}", gate.name, gate.state.to_ascii_lowercase());
+    }
+    let mut reasons = cells().filter_map(|cell| cell.reason.as_deref());
+    let short = reasons.find_map(|reason| blocked_by.strip_suffix(reason)?.strip_suffix(": "));
     one_line(short.unwrap_or(blocked_by))
 }
 
@@ -187,33 +193,35 @@ fn aligned(rows: &[Vec<Mark>], palette: Palette) -> String {
 }
 
 fn markdown(report: &Report) -> String {
-    let mut text = format!("### {}", escaped(&report.release_set));
-    if let Some(tag) = &report.tag {
-        text.push_str(&format!(" `{tag}`"));
+    let tag = report.tag.as_ref().map(|tag| format!(" `{tag}`")).unwrap_or_default();
+    let title = format!("### {}{tag}\n", escaped(&report.release_set));
+    let verdict = format!("**{}**: {}\n", report.verdict.word(), escaped(&summary(report)));
+    let mut blocks = vec![title, verdict];
+    if !report.images.is_empty() {
+        blocks.push(piped(&matrix(report)));
     }
-    text.push_str(&format!("\n\n**{}**: {}\n", report.verdict.word(), escaped(&summary(report))));
-    for rows in [
-        (!report.images.is_empty()).then(|| matrix(report)),
-        (!report.gates.is_empty()).then(|| gates(&report.gates)),
-    ]
-    .into_iter()
-    .flatten()
-    {
-        text.push('\n');
-        for (index, row) in rows.iter().enumerate() {
-            let cells: Vec<String> = row.iter().map(|mark| escaped(&mark.text)).collect();
-            text.push_str(&format!("| {} |\n", cells.join(" | ")));
-            if index == 0 {
-                text.push_str(&format!("|{}\n", " --- |".repeat(row.len())));
-            }
+    if !report.gates.is_empty() {
+        blocks.push(piped(&gates(&report.gates)));
+    }
+    let reasons: Vec<String> =
+        reasons(report).iter().map(|reason| format!("- {}\n", escaped(reason))).collect();
+    if !reasons.is_empty() {
+        blocks.push(reasons.concat());
+    }
+    blocks.join("\n")
+}
+
+/// A table as GitHub and GitLab read it; the first row is the heading.
+fn piped(rows: &[Vec<Mark>]) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().map(|mark| escaped(&mark.text)).collect();
+        lines.push(format!("| {} |\n", cells.join(" | ")));
+        if lines.len() == 1 {
+            lines.push(format!("|{}\n", " --- |".repeat(row.len())));
         }
     }
-    let reasons = reasons(report);
-    if !reasons.is_empty() {
-        text.push('\n');
-        text.extend(reasons.iter().map(|reason| format!("- {}\n", escaped(reason))));
-    }
-    text
+    lines.concat()
 }
 
 /// A text of another's making on one line: a registry's words must not move the cursor or break a table.

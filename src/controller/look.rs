@@ -160,3 +160,145 @@ impl Eyes<'_> {
 fn not_in_spec(image: &ImageName) -> Doubt {
     Doubt::new(DoubtKind::Protocol, format!("image {image} is not in the spec any more"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use futures::FutureExt;
+    use futures::future::BoxFuture;
+
+    use super::*;
+    use crate::api::{manifest, validate};
+    use crate::engine::observation::Phase;
+    use crate::model::{ImageEvidence, Repository};
+
+    const SET: &str = "\
+apiVersion: tidegate.dev/v1alpha1
+kind: ReleaseSet
+metadata: {name: acme}
+spec:
+  images:
+  - {name: app, repository: ghcr.io/acme/app}
+  - {name: slow, repository: ghcr.io/acme/slow}
+  - {name: absent, repository: ghcr.io/acme/absent}
+  candidates: {policy: {alphabetical: {}}}
+";
+
+    /// Holds `v1` of every repository but those named `absent`; those named `slow` take ten seconds. Keeps what
+    /// it was asked.
+    #[derive(Default)]
+    struct Paper {
+        asked: Mutex<Vec<String>>,
+    }
+
+    impl Paper {
+        fn note(&self, what: &str, repository: &Repository) {
+            self.asked.lock().unwrap().push(format!("{what} {}", repository.path()));
+        }
+
+        fn asked(&self) -> Vec<String> {
+            let mut asked = self.asked.lock().unwrap().clone();
+            asked.sort();
+            asked
+        }
+    }
+
+    fn digest() -> Digest {
+        format!("sha256:{}", "a".repeat(64)).parse().unwrap()
+    }
+
+    impl Registry for Paper {
+        fn tags<'a>(
+            &'a self,
+            _access: &'a Access,
+            repository: &'a Repository,
+        ) -> BoxFuture<'a, Sighting<Vec<String>>> {
+            self.note("list", repository);
+            async { Sighting::Present(vec!["v1".to_owned()]) }.boxed()
+        }
+
+        fn look<'a>(
+            &'a self,
+            _access: &'a Access,
+            question: &'a registry::Question,
+        ) -> BoxFuture<'a, Sighting<ImageEvidence>> {
+            self.note("look", &question.repository);
+            async {
+                if question.repository.path().ends_with("slow") {
+                    tokio::time::sleep(Duration::from_secs(10)).await;
+                }
+                if question.repository.path().ends_with("absent") {
+                    return Sighting::Missing;
+                }
+                let children =
+                    question.platforms.iter().map(|platform| (platform.clone(), Sighting::Present(digest())));
+                Sighting::Present(ImageEvidence {
+                    digest: digest(),
+                    children: children.collect(),
+                    revisions: BTreeMap::new(),
+                })
+            }
+            .boxed()
+        }
+
+        fn head_tag<'a>(
+            &'a self,
+            _access: &'a Access,
+            repository: &'a Repository,
+            _tag: &'a Tag,
+        ) -> BoxFuture<'a, Sighting<Digest>> {
+            self.note("head", repository);
+            async { Sighting::Present(digest()) }.boxed()
+        }
+
+        fn head_manifest<'a>(
+            &'a self,
+            _access: &'a Access,
+            repository: &'a Repository,
+            _digest: &'a Digest,
+        ) -> BoxFuture<'a, Sighting<()>> {
+            self.note("head", repository);
+            async { Sighting::Present(()) }.boxed()
+        }
+    }
+
+    fn policy(text: &str) -> Policy {
+        validate::policy(&manifest::read(text).unwrap()[0].spec, 0).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dry_run_asks_nothing_twice_however_slow_the_registry() {
+        let (paper, access) = (Paper::default(), BTreeMap::new());
+        let clock = Clock::following_tokio(jiff::Timestamp::UNIX_EPOCH);
+        let eyes = Eyes { registry: &paper, access: &access, depth: Depth::Configs, clock: &clock };
+        let decision = eyes.judge(&policy(SET), &mut Observation::default()).await;
+        assert_eq!(decision.followed[0].phase, Phase::Partial);
+        assert_eq!(
+            paper.asked(),
+            [
+                "list acme/absent",
+                "list acme/app",
+                "list acme/slow",
+                "look acme/absent",
+                "look acme/app",
+                "look acme/slow"
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dry_run_confirms_nothing_and_grants_nothing() {
+        let (paper, access) = (Paper::default(), BTreeMap::new());
+        let clock = Clock::following_tokio(jiff::Timestamp::UNIX_EPOCH);
+        let eyes = Eyes { registry: &paper, access: &access, depth: Depth::Configs, clock: &clock };
+        let policy = policy(&SET.replace("acme/absent", "acme/present"));
+        let decision = eyes.judge(&policy, &mut Observation::default()).await;
+        assert_eq!(decision.followed[0].phase, Phase::Confirming);
+        assert!(decision.commit.is_none() && decision.ask.is_empty());
+        assert!(!paper.asked().iter().any(|asked| asked.starts_with("head")), "{:?}", paper.asked());
+        let decision = eyes.decide(&policy, &mut Observation::default()).await;
+        assert!(decision.commit.is_some(), "the controller confirms, then commits");
+    }
+}
