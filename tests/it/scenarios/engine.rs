@@ -56,6 +56,11 @@ fn apply(world: &mut World, step: &Step) {
         let shared = image.tag_template.extract(&push.tag).unwrap().to_owned();
         let platforms: Vec<&str> = push.platforms.iter().map(String::as_str).collect();
         world.push(&push.image, &shared, &platforms, push.build);
+        if let Some(pushed) = world.pushed.get_mut(&(push.image.parse().unwrap(), shared.parse().unwrap()))
+            && push.revision.is_some()
+        {
+            pushed.revision.clone_from(&push.revision);
+        }
         for platform in platforms {
             let child = digest(&format!("{} {shared} {platform} build {}", push.image, push.build));
             world.smoke.insert(child, (push.exit_code, push.runs_for));
