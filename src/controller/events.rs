@@ -6,7 +6,7 @@ use crate::api::ReleaseSetStatus;
 use crate::api::v1alpha1::ConditionStatus;
 use crate::controller::context::{Context, within_deadline};
 use crate::controller::live::Live;
-use crate::engine::observation::{Ended, Outcome};
+use crate::engine::record::{Ended, Outcome};
 use crate::model::{ConditionType, Reason};
 
 /// Longest note of an Event that the API server takes is 1 kB.

@@ -171,7 +171,7 @@ mod tests {
 
     use super::*;
     use crate::api::{manifest, validate};
-    use crate::engine::observation::Phase;
+    use crate::engine::record::Phase;
     use crate::model::{ImageEvidence, Repository};
 
     const SET: &str = "\

@@ -23,8 +23,9 @@ use crate::controller::look::Eyes;
 use crate::controller::{credentials, events, jobs, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
-use crate::engine::observation::{Observation, Outcome};
+use crate::engine::observation::Observation;
 use crate::engine::policy::{GateKind, Policy};
+use crate::engine::record::Outcome;
 use crate::engine::report::{TargetReports, conditions, stalled_conditions};
 use crate::engine::{CONFIRMATION_LIFE, decide};
 use crate::model::{ImageName, Problem, Reason};
@@ -66,7 +67,7 @@ struct Session<'a> {
     memory: SetMemory,
     jobs: Vec<SmokeJob>,
     before: ReleaseSetStatus,
-    ended: Vec<crate::engine::observation::Ended>,
+    ended: Vec<crate::engine::record::Ended>,
 }
 
 /// Reconciles one set: reads it, looks, decides, acts, reports.

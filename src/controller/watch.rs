@@ -25,8 +25,8 @@ const SET_LABEL: &str = "tidegate.dev/set";
 /// A watch ends and starts anew after so long, so that one on a dead connection is noticed (kube's default is
 /// 295 s).
 const WATCH_SECS: u32 = 30;
-/// First and last pause after a reconcile that failed; doubled in between by how often it failed in a row is
-/// not known here, so the middle is taken: the API server gets at most one try per set and five seconds.
+/// Pause after a reconcile that failed, without jitter (an outage of the API server is over for all at once, and
+/// the concurrency limit spreads them): 1,000 sets ask 200 times a second at worst, 10 ms of work each.
 const ERROR_PAUSE: Duration = Duration::from_secs(5);
 
 /// What is watched, and how many sets at once.

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::engine::choose::{self, FloorState};
 use crate::engine::clearance::{Floor, Granted};
 use crate::engine::decision::{Candidate, Check, Question};
 use crate::engine::gates;
-use crate::engine::observation::{Observation, Phase};
+use crate::engine::observation::Observation;
 use crate::engine::policy::Policy;
+use crate::engine::record::Phase;
+use crate::engine::tags::{self, FloorState};
 use crate::model::{Digest, ImageName, Release, ReleaseImage};
 
 /// Look and write lie within this of each other (design §4 Commit).
@@ -113,7 +114,7 @@ fn grant(
 /// that has it.
 fn new_floor(policy: &Policy, observation: &Observation, candidate: &Candidate) -> Floor {
     let committed = policy.candidates.rank(&candidate.tag).ok();
-    let old = choose::floor(policy, &observation.record);
+    let old = tags::floor(policy, &observation.record);
     let recorded = observation.record.floor.clone();
     match (old, committed) {
         (FloorState::At(old), Some(new)) if new <= old => {

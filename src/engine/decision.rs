@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::engine::clearance::Granted;
-use crate::engine::observation::{CandidateRecord, Ended, Phase};
+use crate::engine::record::{CandidateRecord, Ended, Phase};
 use crate::model::{
     Digest, GateName, ImageEvidence, ImageName, Platform, Release, Sighting, SmokeRequest, SmokeVerdict, Tag,
 };

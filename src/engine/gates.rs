@@ -178,7 +178,7 @@ pub(in crate::engine) fn to_start(
     let mut order: Vec<&Candidate> = followed
         .iter()
         .rev()
-        .filter(|candidate| candidate.phase != crate::engine::observation::Phase::Failed)
+        .filter(|candidate| candidate.phase != crate::engine::record::Phase::Failed)
         .collect();
     order.sort_by_key(|candidate| !candidate.is_complete());
     let mut requests: Vec<SmokeRequest> = Vec::new();

@@ -5,8 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::engine::choose::Runner;
 use crate::engine::decision::{Blocked, Blocker, Candidate, CandidateImage, Cell, GateReport, GateState};
 use crate::engine::gates;
-use crate::engine::observation::{CandidateRecord, Observation, Phase};
+use crate::engine::observation::Observation;
 use crate::engine::policy::{ImagePolicy, Policy};
+use crate::engine::record::{CandidateRecord, Phase};
 use crate::model::{Doubt, DoubtKind, Sighting, Tag};
 
 /// Judges one candidate from everything that is known of it.
@@ -93,7 +94,7 @@ fn remembered(
         complete_at: None,
         changed_at: None,
         digests: std::collections::BTreeMap::new(),
-        clock: crate::engine::observation::DeadlineClock::default(),
+        clock: crate::engine::record::DeadlineClock::default(),
         unknown_since: None,
         phase: Phase::Partial,
         blocked_by: None,
@@ -177,7 +178,7 @@ fn run_clocks(policy: &Policy, candidate: &mut Candidate, now: Timestamp) {
     let any_present = candidate.required_cells().any(|cell| cell.sighting.is_present());
     let pinned = policy.pin.as_ref() == Some(&candidate.tag);
     let record = &mut candidate.record;
-    let started = record.clock != crate::engine::observation::DeadlineClock::default();
+    let started = record.clock != crate::engine::record::DeadlineClock::default();
     let runs = !complete && !any_unknown && (started || any_present || pinned);
     record.clock = record.clock.set_running(runs, now);
     record.complete_at = if complete { record.complete_at.or(Some(now)) } else { None };

@@ -5,8 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::decision::{Candidate, Question};
 use crate::engine::memory::{ImageMemory, Memory};
-use crate::engine::observation::{Observation, Phase};
+use crate::engine::observation::Observation;
 use crate::engine::policy::{ImagePolicy, Policy};
+use crate::engine::record::Phase;
 use crate::model::Sighting;
 
 /// Shortest pause between two looks at one cell (design §4): goal G1 allows 4 s from push to commit, and a

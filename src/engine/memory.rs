@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::engine::choose;
 use crate::engine::decision::{Answer, Checked};
-use crate::engine::observation::Record;
 use crate::engine::order::{NotOrdered, Rank};
 use crate::engine::policy::Policy;
+use crate::engine::record::Record;
+use crate::engine::tags;
 use crate::model::{
     Defect, DefectKind, Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Promoted, Sighting, Tag,
 };
@@ -127,7 +127,7 @@ impl Memory {
     /// Forgets what nobody will ask for again, so that a set's memory has a limit: candidates that left the
     /// lists' newest, and everything at or below the floor but the promoted release.
     fn prune(&mut self, policy: &Policy, record: &Record) {
-        let floor = choose::floor_rank(policy, record);
+        let floor = tags::floor_rank(policy, record);
         self.tags.retain(|rank, _| floor.as_ref().is_none_or(|floor| rank > floor));
         while self.tags.len() > KNOWN_TAGS_MAX {
             self.tags.pop_first();
@@ -170,11 +170,11 @@ impl Memory {
         };
         let bit = 1_u32 << place;
         let mut counts = ListCounts { tags: raw_tags.len(), ..ListCounts::default() };
-        let floor = choose::floor_rank(policy, record);
+        let floor = tags::floor_rank(policy, record);
         self.tags.values_mut().for_each(|listing| listing.now &= !bit);
         let mut listed_again = BTreeSet::new();
         for raw in raw_tags {
-            match choose::shared_tag(policy, place, raw) {
+            match tags::shared_tag(policy, place, raw) {
                 Ok(rank) => {
                     counts.matched += 1;
                     if self.gone.contains_key(rank.tag()) {

@@ -21,16 +21,20 @@ pub mod memory;
 pub mod observation;
 pub mod order;
 pub mod policy;
+pub mod record;
 pub mod report;
+mod tags;
 
 use jiff::Timestamp;
 
 pub use commit::{CHILD_SEEN_LIFE, CONFIRMATION_LIFE};
 
-use choose::{FloorState, Runner};
+use choose::Runner;
 use decision::{Candidate, Decision, Hold, Listed};
-use observation::{Ended, Observation, Outcome, Phase};
+use observation::Observation;
 use policy::Policy;
+use record::{Ended, Outcome, Phase};
+use tags::FloorState;
 
 use crate::model::{Sighting, Tag};
 
@@ -175,7 +179,7 @@ fn hold(policy: &Policy, observation: &Observation) -> Option<Hold> {
     if policy.suspend {
         return Some(Hold::Suspended);
     }
-    match choose::floor(policy, &observation.record) {
+    match tags::floor(policy, &observation.record) {
         FloorState::NotOrdered(floor) if policy.pin.is_none() => Some(Hold::FloorNotOrdered { floor }),
         _ => None,
     }

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::engine::decision::{Blocker, Candidate, Decision, GateState, Hold};
-use crate::engine::observation::{Phase, Record};
 use crate::engine::policy::Policy;
+use crate::engine::record::{Phase, Record};
 use crate::model::{ConditionType, Problem, Promoted, Reason, TargetName, TargetState};
 
 /// One condition, without times: the border keeps the transition time of an unchanged status.

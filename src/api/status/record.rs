@@ -14,7 +14,7 @@ use crate::api::v1alpha1::{
     ReleaseSetStatus, VerdictStatus,
 };
 use crate::engine::clearance::Floor;
-use crate::engine::observation::{CandidateRecord, DeadlineClock, Ended, Outcome, Phase, Record};
+use crate::engine::record::{CandidateRecord, DeadlineClock, Ended, Outcome, Phase, Record};
 use crate::model::{Binding, Digest, ImageName, Promoted, Release, ReleaseImage, SmokeOutcome, SmokeVerdict};
 
 /// A promoted release or floor in status that cannot be read, so that nothing may move.

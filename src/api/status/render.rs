@@ -11,8 +11,8 @@ use crate::api::v1alpha1::{
     RECENT_MAX, ReleaseSetStatus, Summary, TargetStatus, VERDICTS_MAX, VerdictStatus,
 };
 use crate::engine::decision::{Candidate, CandidateImage, Cell, Decision, GateReport, Listed};
-use crate::engine::observation::{CandidateRecord, Ended};
 use crate::engine::policy::{Policy, TargetPolicy};
+use crate::engine::record::{CandidateRecord, Ended};
 use crate::engine::report::{ConditionReport, TargetReports};
 use crate::model::{ConditionType, SmokeOutcome, SmokeVerdict, TargetState};
 
@@ -125,7 +125,7 @@ fn candidate_status(candidate: &Candidate) -> CandidateStatus {
         changed_at: changed_at.map(time_text),
         digests: texts.collect(),
         unknown_since: unknown_since.map(time_text),
-        clock: (*clock != crate::engine::observation::DeadlineClock::default()).then(|| CandidateClock {
+        clock: (*clock != crate::engine::record::DeadlineClock::default()).then(|| CandidateClock {
             consumed: duration::Text(clock.consumed).to_string(),
             running_since: clock.running_since.map(time_text),
         }),

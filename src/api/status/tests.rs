@@ -10,8 +10,8 @@ use crate::api::validate;
 use crate::engine::decision::{
     Blocked, Blocker, Candidate, CandidateImage, Cell, Decision, GateReport, GateState,
 };
-use crate::engine::observation::{CandidateRecord, DeadlineClock, Ended, Outcome, Phase};
 use crate::engine::policy::Policy;
+use crate::engine::record::{CandidateRecord, DeadlineClock, Ended, Outcome, Phase};
 use crate::engine::report::{ConditionReport, TargetReports};
 use crate::model::{
     Binding, ConditionType, Digest, Doubt, DoubtKind, Promoted, Reason, Release, ReleaseImage, Sighting,

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 use tidegate::engine::decide;
 use tidegate::engine::decision::{Answer, Checked, Decision, Question};
-use tidegate::engine::observation::{Observation, Outcome};
+use tidegate::engine::observation::Observation;
 use tidegate::engine::policy::{GateKind, Policy};
+use tidegate::engine::record::Outcome;
 use tidegate::model::{
     Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Revision, Sighting, SmokeOutcome,
     SmokeVerdict, SmokeView, Tag,
