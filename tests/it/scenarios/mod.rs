@@ -2,6 +2,7 @@
 
 mod embedded;
 mod engine;
+mod real;
 
 use std::path::PathBuf;
 

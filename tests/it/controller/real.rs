@@ -1,0 +1,206 @@
+//! One namespace, one registry and one controller process.
+
+use std::path::Path;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tidegate::api::{ReleaseSet, ReleaseSetSpec, ReleaseSetStatus};
+
+use crate::cluster::control_plane::ControlPlane;
+use crate::cluster::push::Pusher;
+use crate::cluster::registry::Registry;
+use crate::cluster::server::{Server, folder, free_port};
+
+/// How long a set may take to say what is expected: ten times the hot pace (3 s).
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Between two reads of a status that is waited for.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Everything that one test needs; ends with it.
+pub struct Real {
+    pub client: Client,
+    pub namespace: String,
+    pub registry: Registry,
+    pub pusher: Pusher,
+    pub port: u16,
+    kubeconfig: String,
+    controller: Option<Server>,
+    asked: std::cell::Cell<u32>,
+}
+
+// === impl Real ===
+
+impl Real {
+    /// A namespace and a registry, and no controller yet. `None` after one printed line when tools are missing.
+    pub async fn prepare(suite: &str) -> Option<Self> {
+        let plane = ControlPlane::shared(suite).await?;
+        let registry = Registry::start(suite).await?;
+        let client = plane.client().await;
+        crate::crd::install(&client).await;
+        let namespace = plane.namespace(&client, "real").await;
+        Some(Self {
+            pusher: Pusher::new(registry.url()),
+            kubeconfig: plane.kubeconfig().display().to_string(),
+            port: free_port(),
+            controller: None,
+            asked: std::cell::Cell::new(0),
+            client,
+            namespace,
+            registry,
+        })
+    }
+
+    /// The same with a controller that watches the namespace.
+    pub async fn start(suite: &str) -> Option<Self> {
+        let mut real = Self::prepare(suite).await?;
+        real.start_controller().await;
+        Some(real)
+    }
+
+    /// The command line of the controller, for tests that hold the process themselves.
+    pub fn arguments(&self) -> Vec<String> {
+        let port = self.port;
+        [
+            format!("KUBECONFIG={}", self.kubeconfig),
+            env!("CARGO_BIN_EXE_tidegate").to_owned(),
+            "controller".to_owned(),
+            format!("--watch-namespace={}", self.namespace),
+            format!("--http-addr=127.0.0.1:{port}"),
+        ]
+        .to_vec()
+    }
+
+    /// Starts the controller and waits until it watches. One that runs is killed first.
+    pub async fn start_controller(&mut self) {
+        self.controller = None;
+        let env = Path::new("/usr/bin/env");
+        let mut server = Server::start("tidegate", folder("tidegate"), env, &self.arguments()).unwrap();
+        let ready = format!("http://127.0.0.1:{}/readyz", self.port);
+        server
+            .ready(async || reqwest::get(&ready).await.is_ok_and(|reply| reply.status().is_success()))
+            .await;
+        self.controller = Some(server);
+    }
+
+    /// What the controller serves under `path`.
+    pub async fn page(&self, path: &str) -> String {
+        let url = format!("http://127.0.0.1:{}{path}", self.port);
+        reqwest::get(url).await.unwrap().text().await.unwrap()
+    }
+
+    pub fn sets(&self) -> Api<ReleaseSet> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub fn config_maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// A spec of two images in this registry with one ConfigMap target, as JSON to be changed.
+    pub fn spec(&self, target: &str) -> Value {
+        let host = self.registry.host();
+        json!({
+            "interval": "10s",
+            "images": [
+                {"name": "app", "repository": format!("{host}/acme/app")},
+                {"name": "worker", "repository": format!("{host}/acme/worker")},
+            ],
+            "registry": {"insecure": true},
+            "candidates": {
+                "filterTags": {"pattern": "^main-(?P<n>[0-9]+)$", "extract": "$n"},
+                "policy": {"numerical": {"order": "asc"}},
+            },
+            "targets": [{"name": "config", "configMap": {"name": target}}],
+        })
+    }
+
+    pub async fn create(&self, name: &str, spec: Value) {
+        let spec: ReleaseSetSpec = serde_json::from_value(spec).unwrap();
+        self.sets().create(&PostParams::default(), &ReleaseSet::new(name, spec)).await.unwrap();
+    }
+
+    /// Pushes both images of [`Self::spec`] under a tag.
+    pub async fn push_both(&self, tag: &str) {
+        for image in ["app", "worker"] {
+            self.push(image, tag).await;
+        }
+    }
+
+    pub async fn push(&self, image: &str, tag: &str) {
+        let push: tidegate::cli::demo::scenario::Push =
+            serde_json::from_value(json!({"image": image, "tag": tag, "runsFor": "0s"})).unwrap();
+        let index = tidegate::cli::demo::world::index_of(&push);
+        self.pusher.index(&format!("acme/{image}"), tag, &index).await;
+    }
+
+    pub async fn patch(&self, name: &str, patch: Value) {
+        self.sets().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
+    }
+
+    /// Asks the set to look now, as `flux reconcile` does.
+    pub async fn ask(&self, name: &str) {
+        self.asked.set(self.asked.get() + 1);
+        let asked = self.asked.get().to_string();
+        self.patch(name, json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": asked}}}))
+            .await;
+    }
+
+    pub async fn status(&self, name: &str) -> ReleaseSetStatus {
+        self.sets().get(name).await.unwrap().status.unwrap_or_default()
+    }
+
+    /// Waits until the status is as wanted: `differs` says how it is not.
+    pub async fn wait(
+        &self,
+        name: &str,
+        differs: impl Fn(&ReleaseSetStatus) -> Vec<String>,
+    ) -> ReleaseSetStatus {
+        let waited = tokio::time::timeout(DEADLINE, async {
+            loop {
+                let status = self.status(name).await;
+                if differs(&status).is_empty() {
+                    return status;
+                }
+                tokio::time::sleep(PACE).await;
+            }
+        });
+        if let Ok(status) = waited.await {
+            return status;
+        }
+        let status = self.status(name).await;
+        panic!("{name}: {:?}\n{}", differs(&status), serde_json::to_string_pretty(&status).unwrap());
+    }
+
+    /// Waits for a condition, written `True/Succeeded`, whose message holds `words`.
+    pub async fn wait_for(&self, name: &str, condition: &str, wanted: &str, words: &str) -> ReleaseSetStatus {
+        self.wait(name, |status| {
+            let found = status.conditions.iter().find(|known| known.condition == condition);
+            let fits = found.is_some_and(|known| {
+                format!("{}/{}", known.status, known.reason) == wanted && known.message.contains(words)
+            });
+            if fits {
+                Vec::new()
+            } else {
+                vec![format!("{condition}: expected {wanted} `{words}`, is {found:?}")]
+            }
+        })
+        .await
+    }
+
+    /// Waits until a ConfigMap carries the tag.
+    pub async fn wait_for_target(&self, name: &str, tag: &str) {
+        let waited = tokio::time::timeout(DEADLINE, async {
+            loop {
+                let found = self.config_maps().get_opt(name).await.unwrap();
+                if found.and_then(|map| map.data?.get("RELEASE_TAG").cloned()).as_deref() == Some(tag) {
+                    return;
+                }
+                tokio::time::sleep(PACE).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("{name} never carried {tag}"));
+    }
+}
