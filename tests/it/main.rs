@@ -15,4 +15,6 @@ mod crd;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod scenarios;
