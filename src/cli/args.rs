@@ -53,7 +53,7 @@ pub enum Command {
     /// Find mistakes in ReleaseSet files
     #[command(after_help = "Exit codes: 0 no mistake (warnings are none), 1 mistakes, 2 usage")]
     Lint(LintArgs),
-    /// Print the custom resource definition: `tidegate crd | kubectl apply -f -`
+    /// Print the CRD, for `kubectl apply --server-side -f -`
     Crd,
     /// Run the controller in a cluster, or against the one that kubectl uses
     Controller(ControllerArgs),

@@ -125,3 +125,87 @@ pub async fn publish(context: &Context, live: &Live, happenings: Vec<Happening>)
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::api::v1alpha1::{CandidateStatus, PromotedImage, PromotedStatus};
+
+    fn condition(condition: ConditionType, status: &str, reason: Reason) -> ConditionStatus {
+        ConditionStatus {
+            condition: condition.as_str().to_owned(),
+            status: status.to_owned(),
+            reason: reason.as_str().to_owned(),
+            message: "in words".to_owned(),
+            last_transition_time: "2026-01-01T00:00:00Z".to_owned(),
+            observed_generation: Some(1),
+        }
+    }
+
+    fn candidate() -> CandidateStatus {
+        let fields =
+            serde_json::json!({"tag": "main-2", "phase": "Partial", "firstSeen": "2026-01-01T00:00:00Z"});
+        serde_json::from_value(fields).unwrap()
+    }
+
+    fn reasons(happenings: &[Happening]) -> Vec<(Reason, bool)> {
+        happenings.iter().map(|happening| (happening.reason, happening.warning)).collect()
+    }
+
+    #[test]
+    fn the_same_status_tells_nothing() {
+        let status = ReleaseSetStatus {
+            conditions: vec![condition(ConditionType::TagMoved, "True", Reason::TagMoved)],
+            candidates: vec![candidate()],
+            ..ReleaseSetStatus::default()
+        };
+        assert_eq!(between(&status, &status, &[], None), []);
+    }
+
+    #[test]
+    fn transitions_are_told_once_and_alarms_are_warnings() {
+        let before = ReleaseSetStatus {
+            conditions: vec![condition(ConditionType::CandidateComplete, "False", Reason::Missing)],
+            ..ReleaseSetStatus::default()
+        };
+        let image = PromotedImage {
+            name: "app".to_owned(),
+            repository: "ghcr.io/acme/app".to_owned(),
+            tag: "main-1".to_owned(),
+            digest: "sha256:1".to_owned(),
+            platforms: Vec::new(),
+        };
+        let promoted = PromotedStatus {
+            tag: "main-1".to_owned(),
+            sequence: 1,
+            at: "2026-01-01T00:00:00Z".to_owned(),
+            revision: None,
+            generation: 1,
+            images: vec![image],
+        };
+        let after = ReleaseSetStatus {
+            conditions: vec![condition(ConditionType::CandidateComplete, "False", Reason::Overdue)],
+            candidates: vec![candidate()],
+            promoted: Some(promoted),
+            ..ReleaseSetStatus::default()
+        };
+        let ended = Ended {
+            tag: "main-0".parse().unwrap(),
+            outcome: Outcome::Superseded,
+            at: Timestamp::UNIX_EPOCH,
+            message: "main-1 was promoted instead".to_owned(),
+        };
+        let happenings = between(&before, &after, &[ended], Some("app was pushed again"));
+        let told = [
+            (Reason::CandidateFound, false),
+            (Reason::Superseded, false),
+            (Reason::Promoted, false),
+            (Reason::TagExtended, false),
+            (Reason::Overdue, true),
+        ];
+        assert_eq!(reasons(&happenings), told);
+        assert_eq!(happenings[2].message, "promoted main-1 (sequence 1): app@sha256:1");
+    }
+}

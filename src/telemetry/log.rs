@@ -1,5 +1,7 @@
 //! The process's log: one line per event on stderr, as text for people or JSON for collectors.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// How log lines are written.
@@ -35,7 +37,9 @@ pub enum LogError {
 pub fn init(format: LogFormat, level: &str) -> Result<(), LogError> {
     let filter =
         EnvFilter::try_new(level).map_err(|source| LogError::Level { level: level.to_owned(), source })?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A file or a collector wants no colour.
+    let color = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
     let installed = match format {
         LogFormat::Text => log.with_target(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),

@@ -49,7 +49,8 @@ async fn a_reply_that_lost_fields_stops_the_set() {
     let registry = Arc::new(tidegate::registry::Client::new(clock.clone()));
     let metrics = tidegate::telemetry::metrics::Metrics::default();
     let context = tidegate::controller::context::Context::new(client, registry, clock, metrics);
-    let error = tidegate::controller::reconcile::reconcile(&context, "acme", "acme").await.unwrap_err();
+    let error =
+        Box::pin(tidegate::controller::reconcile::reconcile(&context, "acme", "acme")).await.unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains("CRD is older") && text.contains("status.listed") && text.contains("tidegate crd"),
