@@ -28,7 +28,7 @@ use crate::engine::policy::{GateKind, Policy};
 use crate::engine::record::Outcome;
 use crate::engine::report::{TargetReports, conditions, stalled_conditions};
 use crate::engine::{CONFIRMATION_LIFE, decide};
-use crate::model::{ImageName, Problem, Reason};
+use crate::model::{ImageName, Problem, Reason, TargetState};
 use crate::registry::Depth;
 use crate::smoke::outcome::{self, SmokeJob};
 use crate::smoke::runner::{Jobs, SmokeError};
@@ -40,6 +40,10 @@ const DECISIONS_MAX: usize = 2;
 /// Pause before a reconcile that must start over: long enough for the other writer to be done, far below the
 /// shortest pace (3 s).
 const AGAIN: Duration = Duration::from_millis(200);
+/// Pause before the questions that one reconcile had no round for.
+const GO_ON: Duration = Duration::from_secs(1);
+/// Pause before a Job that was refused (quota, webhook, RBAC) is tried again: the shortest interval of a spec.
+const JOB_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 /// Longest sleep when nothing is due: also the safety net for events that a watch lost.
 const SLEEP_MAX: SignedDuration = SignedDuration::from_mins(10);
 
@@ -211,7 +215,10 @@ impl<'a> Session<'a> {
             return Ok(false);
         }
         self.remember_ended(decision);
-        let mut next = self.rendered(decision, &TargetReports::new(), now);
+        // Until they are written, targets carry the release before: Ready must not say otherwise.
+        let unwritten = (TargetState::Pending, "is about to be written".to_owned());
+        let targets = self.policy.targets.iter().map(|target| (target.name.clone(), unwritten.clone()));
+        let mut next = self.rendered(decision, &targets.collect(), now);
         status::apply_commit(&mut next, granted, validate::history_limit(&self.spec), now);
         let live = match self.live.write(self.context, "commit", &next).await {
             Err(WriteError::Stale) => return Ok(false),
@@ -277,8 +284,11 @@ impl<'a> Session<'a> {
         let now = self.context.clock.now();
         let soon = now.checked_add(self.policy.interval).unwrap_or(now);
         let mut next = decision.next_look.unwrap_or(Timestamp::MAX);
-        if !decision.ask.is_empty() || started == jobs::Started::Unfinished {
-            return Action::requeue(Duration::from_secs(1));
+        if !decision.ask.is_empty() {
+            return Action::requeue(GO_ON);
+        }
+        if started == jobs::Started::Unfinished {
+            next = next.min(now.checked_add(JOB_AGAIN).unwrap_or(now));
         }
         // Targets are read again every interval, so that drift is put back (design §4 Targets); Jobs too,
         // should a watch lose their end.

@@ -32,6 +32,8 @@ pub struct Decision {
     pub drift: Drift,
     /// How many tags were listed and matched.
     pub listed: Listed,
+    /// This generation was looked at: every list was asked, or every image of the pin.
+    pub looked: bool,
     /// When the next look is due, when nothing happens before.
     pub next_look: Option<Timestamp>,
 }

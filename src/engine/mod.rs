@@ -67,6 +67,7 @@ pub fn decide(policy: &Policy, observation: &Observation, now: Timestamp) -> Dec
         ended,
         drift: drift::drift(observation),
         listed: listed(observation),
+        looked: looked(policy, observation),
         next_look: agenda.next,
         commit: None,
         followed,
@@ -183,6 +184,18 @@ fn hold(policy: &Policy, observation: &Observation) -> Option<Hold> {
         FloorState::NotOrdered(floor) if policy.pin.is_none() => Some(Hold::FloorNotOrdered { floor }),
         _ => None,
     }
+}
+
+fn looked(policy: &Policy, observation: &Observation) -> bool {
+    let memory = &observation.memory;
+    policy.required_images().all(|(_, image)| match &policy.pin {
+        None => memory.lists.contains_key(&image.name),
+        Some(pin) => {
+            let promoted = observation.record.promoted.as_ref();
+            promoted.is_some_and(|promoted| promoted.release.tag == *pin)
+                || memory.image(pin, &image.name).is_some()
+        }
+    })
 }
 
 fn listed(observation: &Observation) -> Listed {

@@ -113,8 +113,8 @@ fn nothing_promoted(policy: &Policy, decision: &Decision) -> ConditionReport {
 }
 
 fn reconciling(decision: &Decision) -> Option<ConditionReport> {
-    (!decision.ask.is_empty()).then(|| {
-        let message = "this generation was not looked at wholly yet";
+    (!decision.looked).then(|| {
+        let message = "this generation was not looked at yet";
         report(ConditionType::Reconciling, true, Reason::Progressing, message)
     })
 }
