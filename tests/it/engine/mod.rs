@@ -1,4 +1,5 @@
 //! The engine alone: a paper world that answers its questions, and properties over random histories.
 
+mod confirmation;
 pub mod properties;
 pub mod world;

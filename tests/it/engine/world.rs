@@ -199,7 +199,8 @@ impl World {
         }
     }
 
-    fn answer(&mut self, question: Question) -> Answer {
+    /// What the world says to a question.
+    pub fn answer(&mut self, question: Question) -> Answer {
         let kind = match &question {
             Question::List { .. } => "list",
             Question::Look { .. } => "look",
