@@ -99,10 +99,14 @@ impl Server {
         &self.folder
     }
 
-    fn fail(&self, what: &str) -> ! {
+    /// The last lines that it wrote, for errors.
+    pub fn log_tail(&self) -> String {
         let log = fs::read(self.folder.join("log")).unwrap_or_default();
-        let tail = String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned();
-        panic!("{} {what}; its log ends with:\n{tail}", self.name);
+        String::from_utf8_lossy(&log[log.len().saturating_sub(LOG_TAIL_BYTES)..]).into_owned()
+    }
+
+    fn fail(&self, what: &str) -> ! {
+        panic!("{} {what}; its log ends with:\n{}", self.name, self.log_tail());
     }
 }
 

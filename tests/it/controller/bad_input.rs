@@ -91,6 +91,42 @@ async fn a_pin_that_exists_nowhere_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_first_release_that_is_pinned_and_exists_nowhere_is_waited_for() {
+    let Some(real) = Real::start(SUITE).await else { return };
+    real.push_both("main-1").await;
+    let mut spec = real.spec("acme-release");
+    spec["pin"] = json!("main-typo");
+    real.create("acme", spec).await;
+    let words = "nothing was promoted yet; main-typo: app linux/amd64 missing";
+    let status = real.wait_for("acme", "Ready", "False/NothingPromoted", words).await;
+    assert!(status.promoted.is_none());
+    assert_eq!(real.config_maps().get_opt("acme-release").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_sibling_whose_secret_is_missing_is_unknown_until_it_is_made() {
+    let Some(real) = Real::start(SUITE).await else { return };
+    real.push_both("main-1").await;
+    let mut spec = real.spec("acme-release");
+    spec["images"][1]["registry"] = json!({"insecure": true, "secretRef": {"name": "pull"}});
+    real.create("acme", spec).await;
+    let words = "the Secret pull does not exist";
+    let status = real.wait_for("acme", "CandidateComplete", "False/Unknown", words).await;
+    assert!(status.promoted.is_none());
+    let config = format!(r#"{{"auths":{{"{}":{{"username":"ci","password":"x"}}}}}}"#, real.registry.host());
+    let secret = Secret {
+        metadata: ObjectMeta { name: Some("pull".to_owned()), ..ObjectMeta::default() },
+        type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
+        data: Some([(".dockerconfigjson".to_owned(), ByteString(config.into_bytes()))].into()),
+        ..Secret::default()
+    };
+    let secrets: Api<Secret> = Api::namespaced(real.client.clone(), &real.namespace);
+    secrets.create(&PostParams::default(), &secret).await.unwrap();
+    real.ask("acme").await;
+    real.wait_for("acme", "Ready", "True/Succeeded", "main-1").await;
+}
+
+#[tokio::test]
 async fn a_registry_that_does_not_answer_is_unknown() {
     let Some(real) = Real::start(SUITE).await else { return };
     let mut spec = real.spec("acme-release");

@@ -28,7 +28,10 @@ async fn a_killed_controller_goes_on_where_it_was() {
 async fn a_target_that_is_changed_or_deleted_is_put_back() {
     let Some(real) = Real::start(SUITE).await else { return };
     real.push_both("main-1").await;
-    real.create("acme", real.spec("acme-release")).await;
+    let mut spec = real.spec("acme-release");
+    // No poll comes while this test waits: it is the watch that tells.
+    spec["interval"] = json!("10m");
+    real.create("acme", spec).await;
     real.wait_for_target("acme-release", "main-1").await;
     let patch = Patch::Merge(json!({"data": {"RELEASE_TAG": "by-hand"}}));
     real.config_maps().patch("acme-release", &PatchParams::default(), &patch).await.unwrap();
@@ -44,7 +47,8 @@ async fn at_rest_nothing_is_written() {
     real.create("acme", real.spec("acme-release")).await;
     real.wait_for("acme", "Ready", "True/Succeeded", "main-1").await;
     let version = async || real.sets().get("acme").await.unwrap().metadata.resource_version;
-    let before = (version().await, lists(&real).await);
+    let before = (version().await, lists(&real).await, sum(&real, WRITES).await);
+    assert!(before.2 >= 2, "the commit and its target were counted");
     // Three more lists are one and a half intervals of looks.
     let waited = tokio::time::timeout(Duration::from_secs(40), async {
         while lists(&real).await < before.1 + 4 {
@@ -53,12 +57,21 @@ async fn at_rest_nothing_is_written() {
     });
     waited.await.expect("the safety poll goes on");
     assert_eq!(version().await, before.0, "L5: a look at rest wrote something");
+    assert_eq!(sum(&real, WRITES).await, before.2, "L5: no write of any kind");
 }
+
+/// Writes to the API server, Events included.
+const WRITES: &str = "tidegate_api_writes_total{";
 
 /// Requests to the registry so far, by the controller's own count.
 async fn lists(real: &Real) -> u64 {
+    sum(real, "tidegate_registry_requests_total{").await
+}
+
+/// Sum of a counter over its labels.
+async fn sum(real: &Real, counter: &str) -> u64 {
     let text = real.page("/metrics").await;
-    let counts = text.lines().filter(|line| line.starts_with("tidegate_registry_requests_total{"));
+    let counts = text.lines().filter(|line| line.starts_with(counter));
     counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 

@@ -3,5 +3,6 @@
 pub mod real;
 
 mod bad_input;
+mod commit;
 mod life;
 mod startup;

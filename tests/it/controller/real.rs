@@ -171,7 +171,31 @@ impl Real {
             return status;
         }
         let status = self.status(name).await;
-        panic!("{name}: {:?}\n{}", differs(&status), serde_json::to_string_pretty(&status).unwrap());
+        let log = self.controller.as_ref().map(Server::log_tail).unwrap_or_default();
+        panic!(
+            "{name}: {:?}\n{}\nthe controller said:\n{log}",
+            differs(&status),
+            serde_json::to_string_pretty(&status).unwrap()
+        );
+    }
+
+    /// Asks the set to look, and waits until a status that answers this very look is as wanted: what was true
+    /// before says nothing of what was pushed since.
+    pub async fn look(
+        &self,
+        name: &str,
+        differs: impl Fn(&ReleaseSetStatus) -> Vec<String>,
+    ) -> ReleaseSetStatus {
+        self.ask(name).await;
+        let asked = self.asked.get().to_string();
+        self.wait(name, |status| {
+            let mut differences = differs(status);
+            if status.last_handled_reconcile_at.as_ref() != Some(&asked) {
+                differences.push(format!("lastHandledReconcileAt: expected {asked}"));
+            }
+            differences
+        })
+        .await
     }
 
     /// Waits for a condition, written `True/Succeeded`, whose message holds `words`.
