@@ -8,6 +8,7 @@ use crate::controller::context::{Context, within_deadline};
 use crate::controller::live::Live;
 use crate::engine::record::{Ended, Outcome};
 use crate::model::{ConditionType, Reason};
+use crate::telemetry::kube_call::clip;
 
 /// Longest note of an Event that the API server takes is 1 kB.
 const NOTE_MAX_BYTES: usize = 1000;
@@ -104,16 +105,10 @@ pub async fn publish(context: &Context, live: &Live, happenings: Vec<Happening>)
     let reference = live.reference();
     for happening in happenings {
         tracing::info!(set = %live.name, reason = %happening.reason, "{}", happening.message);
-        let mut note = happening.message;
-        if note.len() > NOTE_MAX_BYTES {
-            let end = (0..=NOTE_MAX_BYTES - "…".len()).rev().find(|&end| note.is_char_boundary(end));
-            note.truncate(end.unwrap_or_default());
-            note.push('…');
-        }
         let event = Event {
             type_: if happening.warning { EventType::Warning } else { EventType::Normal },
             reason: happening.reason.as_str().to_owned(),
-            note: Some(note),
+            note: Some(clip(&happening.message, NOTE_MAX_BYTES)),
             action: "Reconcile".to_owned(),
             secondary: None,
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, PartialObjectMeta};
+use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig};
 use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::utils::predicates;
@@ -18,10 +18,10 @@ use kube::{Api, Resource, ResourceExt};
 use crate::api::ReleaseSet;
 use crate::controller::context::{Context, within_deadline};
 use crate::controller::reconcile::{ReconcileError, reconcile};
+use crate::targets::image_policy;
+use crate::targets::mark::SET_LABEL;
 use crate::web::Pages;
 
-/// The label of everything that belongs to a set: targets and Jobs.
-const SET_LABEL: &str = "tidegate.dev/set";
 /// A watch ends and starts anew after so long, so that one on a dead connection is noticed (kube's default is
 /// 295 s).
 const WATCH_SECS: u32 = 30;
@@ -71,7 +71,7 @@ pub async fn run(
         )
         .graceful_shutdown_on(stop);
     if image_policies_exist(&context).await {
-        let resource = image_policy_resource();
+        let resource = image_policy::resource();
         let api: Api<PartialObjectMeta<DynamicObject>> = match namespace {
             Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
             None => Api::all_with(client.clone(), &resource),
@@ -112,12 +112,6 @@ fn watch_config() -> WatchConfig {
 fn set_of(target: &impl ResourceExt) -> Option<ObjectRef<Meta>> {
     let name = target.labels().get(SET_LABEL)?;
     Some(ObjectRef::new(name).within(&target.namespace()?))
-}
-
-/// The Flux kind that imagePolicy targets write.
-fn image_policy_resource() -> ApiResource {
-    let kind = GroupVersionKind::gvk("image.toolkit.fluxcd.io", "v1", "ImagePolicy");
-    ApiResource::from_gvk_with_plural(&kind, "imagepolicies")
 }
 
 /// A watch on a kind that is not installed would fail for ever. Without it, drift of imagePolicy targets is
