@@ -5,14 +5,15 @@ use futures::future::BoxFuture;
 
 use crate::model::sighting::Doubt;
 use crate::model::{Digest, ImageEvidence, Repository, Sighting, Tag};
-use crate::registry::auth::Auth;
-use crate::registry::facts::Facts;
-use crate::registry::look::look;
-use crate::registry::place::Place;
-use crate::registry::session::{Habits, Session, Shared};
-use crate::registry::tags::tags;
-use crate::registry::transport::{Observer, Transport};
+use crate::registry::evidence::facts::Facts;
+use crate::registry::evidence::look::look;
+use crate::registry::evidence::tags::tags;
+use crate::registry::identity::auth::Auth;
 use crate::registry::verdict::{Absence, sighting};
+use crate::registry::wire::habits::Habits;
+use crate::registry::wire::place::Place;
+use crate::registry::wire::session::{Session, Shared};
+use crate::registry::wire::transport::{Observer, Transport};
 use crate::registry::{Access, Question, Registry};
 use crate::telemetry::clock::Clock;
 

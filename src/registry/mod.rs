@@ -4,10 +4,11 @@
 //! This room knows nothing of release sets, candidates or gates: it answers questions with sightings.
 //!
 //! ```text
-//! client ─> look ─> walk ─> flatten          pure: challenge, guard, manifest, flatten, verdict
-//!        └> tags     │
-//!             └──────┴─> session ─> auth ─> tokens ─> transport (every request, counted)
-//!                           └─────> facts (content of digests, never existence)
+//! client ─> evidence: look ─> walk ─> flatten     pure: challenge, guard, manifest, flatten, verdict
+//!           │  └> fetch, facts (content of digests, never existence)
+//!           └> tags
+//!        ─> wire: session ─> transport ─> clients (every request, counted)
+//!             └> identity: auth ─> tokens
 //! ```
 
 use futures::future::BoxFuture;
@@ -82,27 +83,15 @@ pub trait Registry: Send + Sync {
     ) -> BoxFuture<'a, Sighting<()>>;
 }
 
-mod auth;
-mod challenge;
 mod client;
-pub mod credentials;
-pub mod docker_config;
-mod facts;
-mod failure;
-mod flatten;
-mod guard;
-mod look;
-mod manifest;
-mod place;
-mod session;
-mod tags;
-mod tokens;
-mod transport;
+mod evidence;
+mod identity;
 mod verdict;
-mod walk;
+mod wire;
 
 pub use client::Client;
-pub use transport::{Observer, RequestKind, RequestRecord, Verb};
+pub use identity::{credentials, docker_config};
+pub use wire::transport::{Observer, RequestKind, RequestRecord, Verb};
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::Digest;
-use crate::registry::manifest::{OCI_INDEX, OCI_MANIFEST};
+use crate::registry::evidence::manifest::{OCI_INDEX, OCI_MANIFEST};
 
 /// Who may read.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::fixture::{Fixture, Guard, Part, Reply, error};
 use super::*;
 use crate::model::sighting::DefectKind;
-use crate::registry::manifest::OCI_INDEX;
+use crate::registry::evidence::manifest::OCI_INDEX;
 
 const REVISION: &str = "org.opencontainers.image.revision";
 

@@ -13,7 +13,7 @@ use fixture::Fixture;
 
 use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting};
-use crate::registry::credentials::Credential;
+use crate::registry::identity::credentials::Credential;
 use crate::registry::{Access, Client, Depth, Question, Registry as _, RequestRecord};
 use crate::telemetry::clock::Clock;
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::fixture::{Fixture, Guard, Reply, error};
 use super::*;
 use crate::model::sighting::DefectKind;
-use crate::registry::manifest::{DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use crate::registry::evidence::manifest::{DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 
 const V1: &str = "/manifests/v1";
 

@@ -2,24 +2,19 @@
 //!
 //! Knows HTTP and nothing of images. A status is an answer here, never an error.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
-use crate::registry::failure::{Failure, innermost};
-use crate::registry::guard;
+use crate::registry::wire::clients::Clients;
+use crate::registry::wire::failure::Failure;
+use crate::registry::wire::guard;
 
-/// To open a connection: a registry on another continent takes 0.3 s, one lost SYN costs 1 s, two 3 s.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// One request with its redirects and its whole body: 4 MiB at 0.3 MiB/s.
-pub(super) const REQUEST_LIMIT: Duration = Duration::from_secs(15);
-/// Idle connections outlive the default poll interval (60 s) twice, so that a poll finds a warm one.
-const POOL_IDLE_LIMIT: Duration = Duration::from_mins(2);
-/// Idle connections kept per host: what one look uses at once.
-const POOL_IDLE_MAX_PER_HOST: usize = 8;
+pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 /// Redirects followed: registries with storage behind them use one, CDNs in front of that a second.
 const REDIRECTS_MAX: usize = 3;
 /// Bytes read of the body of an error: its codes come first.
@@ -65,33 +60,32 @@ pub type Observer = Arc<dyn Fn(&RequestRecord) + Send + Sync>;
 
 /// One request.
 #[derive(Clone)]
-pub(super) struct Ask {
-    pub(super) verb: Verb,
-    pub(super) kind: RequestKind,
-    pub(super) url: Url,
-    pub(super) accept: &'static str,
-    pub(super) authorization: Option<HeaderValue>,
+pub(crate) struct Ask {
+    pub(crate) verb: Verb,
+    pub(crate) kind: RequestKind,
+    pub(crate) url: Url,
+    pub(crate) accept: &'static str,
+    pub(crate) authorization: Option<HeaderValue>,
     /// Largest body of a 200.
-    pub(super) body_max_bytes: usize,
+    pub(crate) body_max_bytes: usize,
     /// Plain HTTP is allowed.
-    pub(super) insecure: bool,
+    pub(crate) insecure: bool,
 }
 
 /// One answer, of any status.
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     /// The whole body of a 200; of anything else at most its beginning.
-    pub(super) body: Bytes,
+    pub(crate) body: Bytes,
     /// Another host than the one asked answered.
-    pub(super) foreign: bool,
+    pub(crate) foreign: bool,
 }
 
 /// Sends requests. Holds connections and nothing of what they carried.
-pub(super) struct Transport {
+pub(crate) struct Transport {
     observer: Option<Observer>,
-    /// By [`Transport::client`]: connections of plain and TLS hosts, through a proxy and direct.
-    clients: Mutex<[Option<reqwest::Client>; 4]>,
+    clients: Clients,
 }
 
 /// Reports a request when it is over, also when its future is dropped by a time-out.
@@ -103,16 +97,16 @@ struct Recording<'a> {
 // === impl Transport ===
 
 impl Transport {
-    pub(super) fn new() -> Self {
-        Self { observer: None, clients: Mutex::default() }
+    pub(crate) fn new() -> Self {
+        Self { observer: None, clients: Clients::default() }
     }
 
-    pub(super) fn observe(&mut self, observer: Observer) {
+    pub(crate) fn observe(&mut self, observer: Observer) {
         self.observer = Some(observer);
     }
 
     /// Sends one request and reads its answer, all within [`REQUEST_LIMIT`] of tokio's time.
-    pub(super) async fn send(&self, ask: Ask) -> Result<Reply, Failure> {
+    pub(crate) async fn send(&self, ask: Ask) -> Result<Reply, Failure> {
         tokio::time::timeout(REQUEST_LIMIT, self.follow(ask)).await.unwrap_or(Err(Failure::TimedOut))
     }
 
@@ -146,7 +140,7 @@ impl Transport {
 
     /// One request and the head of its answer.
     async fn exchange(&self, ask: &Ask) -> Result<(reqwest::Response, Recording<'_>), Failure> {
-        let client = self.client(&ask.url)?;
+        let client = self.clients.of(&ask.url)?;
         let method = match ask.verb {
             Verb::Get => http::Method::GET,
             Verb::Head => http::Method::HEAD,
@@ -162,41 +156,6 @@ impl Transport {
         recording.record.status = Some(response.status().as_u16());
         Ok((response, recording))
     }
-
-    /// The client for an address, built when first needed: a machine without CA certificates can still ask
-    /// plain HTTP registries, and gets a sentence instead of a panic for the others.
-    fn client(&self, url: &Url) -> Result<reqwest::Client, Failure> {
-        let (tls, direct) = (url.scheme() == "https", guard::is_loopback(url));
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = &mut clients[usize::from(tls) * 2 + usize::from(direct)];
-        if let Some(client) = place {
-            return Ok(client.clone());
-        }
-        let client = build(tls, direct).map_err(|error| Failure::NoTls(innermost(&error)))?;
-        Ok(place.insert(client).clone())
-    }
-}
-
-fn build(tls: bool, direct: bool) -> Result<reqwest::Client, reqwest::Error> {
-    if rustls::crypto::CryptoProvider::get_default().is_none() {
-        // `main` installs it first thing; a library user or a test that did not would meet a panic in reqwest.
-        let _another_thread_was_first = rustls::crypto::ring::default_provider().install_default();
-    }
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .connect_timeout(CONNECT_LIMIT)
-        .pool_idle_timeout(POOL_IDLE_LIMIT)
-        .pool_max_idle_per_host(POOL_IDLE_MAX_PER_HOST);
-    if !tls {
-        // No roots: reqwest's default asks the platform for its own and fails where there are none.
-        builder = builder.tls_certs_only([]);
-    }
-    if direct {
-        builder = builder.no_proxy();
-    }
-    builder.build()
 }
 
 /// Where a redirect leads; `None` for every other answer, and for a redirect that names no place.
@@ -231,7 +190,7 @@ async fn read(mut response: reqwest::Response, max_bytes: usize, foreign: bool) 
 }
 
 /// `host:port`, without the port when it is the scheme's own.
-pub(super) fn host_and_port(url: &Url) -> String {
+pub(crate) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

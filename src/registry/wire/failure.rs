@@ -1,11 +1,11 @@
 //! Why a request got no answer, in words for people.
 
 use crate::model::sighting::{Doubt, DoubtKind};
-use crate::registry::transport::REQUEST_LIMIT;
+use crate::registry::wire::transport::REQUEST_LIMIT;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     #[error("it did not answer within {} s", REQUEST_LIMIT.as_secs())]
     TimedOut,
     #[error("{0}")]
@@ -25,7 +25,7 @@ pub(super) enum Failure {
 // === impl Failure ===
 
 impl Failure {
-    pub(super) fn of(error: &reqwest::Error) -> Self {
+    pub(crate) fn of(error: &reqwest::Error) -> Self {
         if error.is_timeout() {
             return Self::TimedOut;
         }
@@ -39,7 +39,7 @@ impl Failure {
     }
 
     /// The doubt that it is, about `subject` of the registry `host`.
-    pub(super) fn doubt(&self, host: &str, subject: &str) -> Doubt {
+    pub(crate) fn doubt(&self, host: &str, subject: &str) -> Doubt {
         let (kind, next) = match self {
             Self::TimedOut | Self::Unreachable(_) => {
                 (DoubtKind::Transient, "it is asked again at the next look; check its name and the network")
@@ -72,7 +72,7 @@ fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
 }
 
 /// The last cause of an error: the one that says something. reqwest's own words would repeat the address.
-pub(super) fn innermost(error: &reqwest::Error) -> String {
+pub(crate) fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -44,18 +44,18 @@ pub struct Fingerprint([u8; 32]);
 
 /// A docker config file, as far as it is understood. Unknown fields are the docker CLI's own affair.
 #[derive(Deserialize)]
-pub(super) struct DockerConfig {
+pub(crate) struct DockerConfig {
     #[serde(default)]
-    pub(super) auths: BTreeMap<String, Entry>,
+    pub(crate) auths: BTreeMap<String, Entry>,
     #[serde(default, rename = "credHelpers")]
-    pub(super) helpers: BTreeMap<String, String>,
+    pub(crate) helpers: BTreeMap<String, String>,
     #[serde(default, rename = "credsStore")]
-    pub(super) store: String,
+    pub(crate) store: String,
 }
 
 /// One host's entry of `auths`.
 #[derive(Deserialize)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     #[serde(default)]
     auth: String,
     #[serde(default)]
@@ -85,7 +85,7 @@ pub fn from_docker_config_json(bytes: &[u8], host: &str) -> Credential {
 }
 
 /// The parsed file, or what is wrong with it. Serde's own words are not used: they quote the content.
-pub(super) fn parse(bytes: &[u8]) -> Result<DockerConfig, String> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<DockerConfig, String> {
     serde_json::from_slice(bytes).map_err(|error| {
         let what = if error.is_data() { "a field of the wrong type" } else { "broken JSON" };
         format!(
@@ -99,7 +99,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<DockerConfig, String> {
 
 /// The registry host that a key of a docker config means: scheme and path are cut off, and all names of
 /// Docker Hub are one (`docker login` writes `https://index.docker.io/v1/`).
-pub(super) fn host_of_key(key: &str) -> String {
+pub(crate) fn host_of_key(key: &str) -> String {
     let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let host = bare.split('/').next().unwrap_or(bare).to_ascii_lowercase();
     match host.as_str() {
@@ -112,7 +112,7 @@ pub(super) fn host_of_key(key: &str) -> String {
 
 impl DockerConfig {
     /// The entry for `host`: the key that is the host itself, else the first that means it.
-    pub(super) fn entry(&self, host: &str) -> Option<&Entry> {
+    pub(crate) fn entry(&self, host: &str) -> Option<&Entry> {
         self.auths
             .get(host)
             .or_else(|| self.auths.iter().find(|(key, _)| host_of_key(key) == host).map(|(_, entry)| entry))
@@ -123,14 +123,14 @@ impl DockerConfig {
 
 impl Entry {
     /// True when the entry only marks that a credential store holds the rest.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         [&self.auth, &self.username, &self.password, &self.identity_token, &self.registry_token]
             .iter()
             .all(|field| field.is_empty())
     }
 
     /// What the entry says; `auth` wins over `username` and `password`, as with docker and kubelet.
-    pub(super) fn credential(&self, host: &str) -> Credential {
+    pub(crate) fn credential(&self, host: &str) -> Credential {
         let unusable = |why: String| Credential::Unusable { why };
         if !self.identity_token.is_empty() || !self.registry_token.is_empty() {
             return unusable(format!(
@@ -188,12 +188,12 @@ impl Credential {
     }
 
     /// True when the user gave a credential, usable or not.
-    pub(super) fn is_configured(&self) -> bool {
+    pub(crate) fn is_configured(&self) -> bool {
         !matches!(self, Self::Anonymous)
     }
 
     /// The value of an `Authorization: Basic` header; `None` for everything but `Basic`.
-    pub(super) fn basic_header(&self) -> Option<http::HeaderValue> {
+    pub(crate) fn basic_header(&self) -> Option<http::HeaderValue> {
         let Self::Basic { username, password } = self else { return None };
         let pair = BASE64.encode(format!("{username}:{}", password.expose_secret()));
         let mut value = http::HeaderValue::from_str(&format!("Basic {pair}")).ok()?;

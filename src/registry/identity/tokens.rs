@@ -10,12 +10,12 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::model::sighting::{Doubt, DoubtKind};
-use crate::registry::auth::{KEPT_MAX, lock, retry_after_secs, scope};
-use crate::registry::credentials::{Credential, Fingerprint};
-use crate::registry::failure::Failure;
-use crate::registry::place::Place;
-use crate::registry::transport::{Ask, RequestKind, Transport, Verb, host_and_port};
+use crate::registry::identity::auth::{KEPT_MAX, lock, retry_after_secs, scope};
+use crate::registry::identity::credentials::{Credential, Fingerprint};
 use crate::registry::verdict;
+use crate::registry::wire::failure::Failure;
+use crate::registry::wire::place::Place;
+use crate::registry::wire::transport::{Ask, RequestKind, Transport, Verb, host_and_port};
 use crate::telemetry::clock::Clock;
 
 /// Largest body of a token server: the largest tokens seen have about 10 kB.
@@ -25,7 +25,7 @@ const TOKEN_LIFE_DEFAULT_SECS: u32 = 60;
 /// Longest life believed: a rotated or revoked right is noticed within the hour.
 const TOKEN_LIFE_MAX_SECS: u32 = 3_600;
 /// The tokens of all hosts.
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     clock: Clock,
     slots: Mutex<HashMap<TokenKey, Arc<Slot>>>,
 }
@@ -62,13 +62,13 @@ struct TokenBody {
 // === impl Tokens ===
 
 impl Tokens {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self { clock, slots: Mutex::default() }
     }
 
     /// The token for a place: a kept one that is still good and was not `refused`, else a new one. However many
     /// ask at once, the token server is asked once.
-    pub(super) async fn get(
+    pub(crate) async fn get(
         &self,
         transport: &Transport,
         place: &Place<'_>,

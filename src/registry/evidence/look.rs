@@ -8,15 +8,15 @@ use futures::stream;
 
 use crate::model::sighting::DefectKind;
 use crate::model::{Digest, ImageEvidence, Platform, Revision, Sighting};
-use crate::registry::facts::Fact;
-use crate::registry::manifest::{self, Config, Image, Manifest, Texts};
-use crate::registry::session::Session;
+use crate::registry::evidence::facts::Fact;
+use crate::registry::evidence::manifest::{self, Config, Image, Manifest, Texts};
+use crate::registry::evidence::walk::{Found, Walk};
 use crate::registry::verdict::{Absence, sighting};
-use crate::registry::walk::{Found, Walk};
+use crate::registry::wire::session::Session;
 use crate::registry::{Depth, Question};
 
 /// Requests that one look has open at once: two platforms of four images, or all of most images.
-pub(super) const PARALLEL_MAX: usize = 8;
+pub(crate) const PARALLEL_MAX: usize = 8;
 
 /// One child that was looked at.
 struct Seen {
@@ -30,7 +30,7 @@ struct Seen {
 }
 
 /// What a tag holds.
-pub(super) async fn look(session: Session<'_>, question: &Question) -> Sighting<ImageEvidence> {
+pub(crate) async fn look(session: Session<'_>, question: &Question) -> Sighting<ImageEvidence> {
     sighting(session.look(question).await)
 }
 
@@ -76,7 +76,7 @@ impl Session<'_> {
     }
 
     /// A manifest by digest that surely exists now: what it holds may be known, that it is there is asked.
-    pub(super) async fn manifest(&self, digest: &Digest, named_by: &str) -> Result<Manifest, Absence> {
+    pub(crate) async fn manifest(&self, digest: &Digest, named_by: &str) -> Result<Manifest, Absence> {
         let subject = self.place.digest_name(digest);
         let result = match self.shared.facts.manifest(self.place, digest) {
             None => self
@@ -114,7 +114,7 @@ impl Session<'_> {
 
     /// The config of the image `of`. What was read once is not asked again, not even whether it is there:
     /// `verify: Blobs` is for that.
-    pub(super) async fn config(&self, image: &Image, of: &str) -> Result<Arc<Config>, Absence> {
+    pub(crate) async fn config(&self, image: &Image, of: &str) -> Result<Arc<Config>, Absence> {
         if let Some(config) = self.shared.facts.config(self.place, &image.config) {
             return Ok(config);
         }

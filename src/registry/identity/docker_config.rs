@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
-use crate::registry::credentials::{Credential, host_of_key, parse};
+use crate::registry::identity::credentials::{Credential, host_of_key, parse};
 
 /// Largest file read: a real one has a few kB; the same limit that Kubernetes puts on a Secret.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
@@ -27,7 +27,8 @@ pub fn credential(path: &Path, host: &str) -> Credential {
     let entry = config.entry(host);
     let helper = config.helpers.iter().find(|(key, _)| host_of_key(key) == host).map(|(_, helper)| helper);
     // `docker login` with a store leaves an empty entry behind as the mark that the store knows the host.
-    let stored = !config.store.is_empty() && entry.is_some_and(super::credentials::Entry::is_empty);
+    let stored = !config.store.is_empty()
+        && entry.is_some_and(crate::registry::identity::credentials::Entry::is_empty);
     let helper = helper.or(stored.then_some(&config.store));
     match (helper, entry) {
         (Some(helper), _) => unusable(format!(

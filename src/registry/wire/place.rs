@@ -6,24 +6,24 @@ use crate::model::reference::DOCKER_HUB;
 use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, Repository, Tag};
 use crate::registry::Access;
-use crate::registry::credentials::Fingerprint;
+use crate::registry::identity::credentials::Fingerprint;
 
 /// The host that serves the API of Docker Hub; `docker.io` itself serves web pages.
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
 /// One repository, as whom it is asked and where.
-pub(super) struct Place<'a> {
-    pub(super) access: &'a Access,
-    pub(super) repository: &'a Repository,
+pub(crate) struct Place<'a> {
+    pub(crate) access: &'a Access,
+    pub(crate) repository: &'a Repository,
     /// Scheme, host and port of the registry's API.
-    pub(super) base: Url,
-    pub(super) fingerprint: Fingerprint,
+    pub(crate) base: Url,
+    pub(crate) fingerprint: Fingerprint,
 }
 
 // === impl Place ===
 
 impl<'a> Place<'a> {
-    pub(super) fn new(access: &'a Access, repository: &'a Repository) -> Result<Self, Doubt> {
+    pub(crate) fn new(access: &'a Access, repository: &'a Repository) -> Result<Self, Doubt> {
         let scheme = if access.insecure { "http" } else { "https" };
         let host = if repository.host() == DOCKER_HUB { DOCKER_HUB_API } else { repository.host() };
         let base = format!("{scheme}://{host}/").parse().map_err(|error| {
@@ -36,26 +36,26 @@ impl<'a> Place<'a> {
     }
 
     /// The registry's host as the user knows it.
-    pub(super) fn host(&self) -> &str {
+    pub(crate) fn host(&self) -> &str {
         self.repository.host()
     }
 
     /// The repository as the user wrote it.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.repository.as_str()
     }
 
     /// Scheme, host and port: the key of what is remembered about a registry.
-    pub(super) fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         self.base.as_str().to_owned()
     }
 
-    pub(super) fn is_docker_hub(&self) -> bool {
+    pub(crate) fn is_docker_hub(&self) -> bool {
         self.repository.host() == DOCKER_HUB
     }
 
     /// `/v2/NAME/KIND/LAST`.
-    pub(super) fn url(&self, kind: &str, last: &str) -> Url {
+    pub(crate) fn url(&self, kind: &str, last: &str) -> Url {
         let mut url = self.base.clone();
         // Every part is of a grammar without separators, dots alone or escapes (model::reference).
         url.set_path(&format!("/v2/{}/{kind}/{last}", self.repository.path()));
@@ -63,17 +63,17 @@ impl<'a> Place<'a> {
     }
 
     /// The tag, for people.
-    pub(super) fn tag_name(&self, tag: &Tag) -> String {
+    pub(crate) fn tag_name(&self, tag: &Tag) -> String {
         format!("{}:{tag}", self.name())
     }
 
     /// The manifest, for people.
-    pub(super) fn digest_name(&self, digest: &Digest) -> String {
+    pub(crate) fn digest_name(&self, digest: &Digest) -> String {
         format!("{}@{digest}", self.name())
     }
 
     /// The doubt that the registry wants something that we cannot offer.
-    pub(super) fn refused(&self, why: &str) -> Doubt {
+    pub(crate) fn refused(&self, why: &str) -> Doubt {
         Doubt::new(
             DoubtKind::Auth,
             format!(

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::model::{Digest, Tag};
-use crate::registry::credentials::Fingerprint;
-use crate::registry::manifest::{Config, Image, Index, Manifest, Texts};
-use crate::registry::place::Place;
+use crate::registry::evidence::manifest::{Config, Image, Index, Manifest, Texts};
+use crate::registry::identity::credentials::Fingerprint;
+use crate::registry::wire::place::Place;
 
 /// Entries kept: 1,000 sets of 3 images with 2 platforms use 5 per image for the release that they follow.
 const ENTRIES_MAX: usize = 10_000;
@@ -17,7 +17,7 @@ const TOTAL_MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// What something holds.
 #[derive(Clone, Debug)]
-pub(super) enum Fact {
+pub(crate) enum Fact {
     /// An index.
     Index(Arc<Index>),
     /// An image's manifest.
@@ -40,7 +40,7 @@ struct Key {
 
 /// The cache.
 #[derive(Default)]
-pub(super) struct Facts(Mutex<Inner>);
+pub(crate) struct Facts(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -59,7 +59,7 @@ struct Kept {
 
 impl Facts {
     /// What is known about a manifest.
-    pub(super) fn manifest(&self, place: &Place<'_>, digest: &Digest) -> Option<Manifest> {
+    pub(crate) fn manifest(&self, place: &Place<'_>, digest: &Digest) -> Option<Manifest> {
         match self.get(place, digest.as_str())? {
             Fact::Index(index) => Some(Manifest::Index(index)),
             Fact::Image(image) => Some(Manifest::Image(image)),
@@ -68,7 +68,7 @@ impl Facts {
     }
 
     /// What is known about a config.
-    pub(super) fn config(&self, place: &Place<'_>, digest: &Digest) -> Option<Arc<Config>> {
+    pub(crate) fn config(&self, place: &Place<'_>, digest: &Digest) -> Option<Arc<Config>> {
         match self.get(place, digest.as_str())? {
             Fact::Config(config) => Some(config),
             _ => None,
@@ -76,7 +76,7 @@ impl Facts {
     }
 
     /// What a tag pointed at when it was last read.
-    pub(super) fn pointer(&self, place: &Place<'_>, tag: &Tag) -> Option<Digest> {
+    pub(crate) fn pointer(&self, place: &Place<'_>, tag: &Tag) -> Option<Digest> {
         match self.get(place, tag.as_str())? {
             Fact::Pointer(digest) => Some(digest),
             _ => None,
@@ -93,7 +93,7 @@ impl Facts {
     }
 
     /// Keeps a fact, at the price of those not used for longest.
-    pub(super) fn put(&self, place: &Place<'_>, name: &str, fact: Fact) {
+    pub(crate) fn put(&self, place: &Place<'_>, name: &str, fact: Fact) {
         let bytes = fact.bytes();
         if bytes > ENTRY_MAX_BYTES {
             return;
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::model::Repository;
     use crate::registry::Access;
-    use crate::registry::credentials::Credential;
+    use crate::registry::identity::credentials::Credential;
 
     fn digest(number: usize) -> Digest {
         format!("sha256:{number:064x}").parse().unwrap()
@@ -161,7 +161,10 @@ mod tests {
 
     fn config(label: &str) -> Fact {
         let labels = Texts::from([("label".to_owned(), label.to_owned())]);
-        Fact::Config(Arc::new(Config { platform: crate::registry::manifest::RawPlatform::default(), labels }))
+        Fact::Config(Arc::new(Config {
+            platform: crate::registry::evidence::manifest::RawPlatform::default(),
+            labels,
+        }))
     }
 
     #[test]

@@ -8,10 +8,10 @@ use url::Url;
 
 use crate::model::sighting::DoubtKind;
 use crate::model::{Sighting, Tag};
-use crate::registry::guard;
-use crate::registry::session::{Answer, Session};
-use crate::registry::transport::{RequestKind, Verb};
 use crate::registry::verdict::{self, Absence, sighting};
+use crate::registry::wire::guard;
+use crate::registry::wire::session::{Answer, Session};
+use crate::registry::wire::transport::{RequestKind, Verb};
 
 /// Tags asked for per page; registries cap it at 100 (ghcr.io) to 1,000 (ECR).
 const PAGE_SIZE: u32 = 1_000;
@@ -30,7 +30,7 @@ struct Page {
 }
 
 /// All tags that the registry lists, without what could be no tag, in the order of their first appearance.
-pub(super) async fn tags(session: Session<'_>) -> Sighting<Vec<String>> {
+pub(crate) async fn tags(session: Session<'_>) -> Sighting<Vec<String>> {
     sighting(session.tags().await)
 }
 

@@ -11,21 +11,21 @@ use jiff::Timestamp;
 use url::Url;
 
 use crate::model::sighting::{Doubt, DoubtKind};
-use crate::registry::challenge::Challenge;
-use crate::registry::credentials::Fingerprint;
-use crate::registry::guard;
-use crate::registry::place::Place;
-use crate::registry::tokens::Tokens;
-use crate::registry::transport::Transport;
+use crate::registry::identity::challenge::Challenge;
+use crate::registry::identity::credentials::Fingerprint;
+use crate::registry::identity::tokens::Tokens;
 use crate::registry::verdict;
+use crate::registry::wire::guard;
+use crate::registry::wire::place::Place;
+use crate::registry::wire::transport::Transport;
 use crate::telemetry::clock::Clock;
 
 /// Tokens and challenges kept. One per repository and credential: 10,000 sets of some images share far fewer.
-pub(super) const KEPT_MAX: usize = 16_384;
+pub(crate) const KEPT_MAX: usize = 16_384;
 
 /// What a request carries.
 #[derive(Clone)]
-pub(super) enum Proof {
+pub(crate) enum Proof {
     /// Nothing: the registry has not asked yet.
     None,
     /// User name and password.
@@ -35,7 +35,7 @@ pub(super) enum Proof {
 }
 
 /// Challenges and tokens of all hosts.
-pub(super) struct Auth {
+pub(crate) struct Auth {
     /// By origin and credential. Never forgotten while the process lives: a request without the token that a
     /// host once asked for could be answered by a 404 that proves nothing.
     challenges: Mutex<HashMap<(String, Fingerprint), Challenge>>,
@@ -45,7 +45,7 @@ pub(super) struct Auth {
 // === impl Proof ===
 
 impl Proof {
-    pub(super) fn header(&self) -> Option<&HeaderValue> {
+    pub(crate) fn header(&self) -> Option<&HeaderValue> {
         match self {
             Self::None => None,
             Self::Basic(value) | Self::Bearer(value) => Some(value),
@@ -56,12 +56,12 @@ impl Proof {
 // === impl Auth ===
 
 impl Auth {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock) -> Self {
         Self { challenges: Mutex::default(), tokens: Tokens::new(clock) }
     }
 
     /// What a request to `place` should carry from the start: nothing until the host has asked for something.
-    pub(super) async fn prepare(&self, transport: &Transport, place: &Place<'_>) -> Result<Proof, Doubt> {
+    pub(crate) async fn prepare(&self, transport: &Transport, place: &Place<'_>) -> Result<Proof, Doubt> {
         let known = lock(&self.challenges).get(&(place.origin(), place.fingerprint)).cloned();
         match known {
             None => Ok(Proof::None),
@@ -71,7 +71,7 @@ impl Auth {
 
     /// What to carry after a 401 that came with `challenge` to a request that carried `refused`. An error when
     /// there is nothing else to offer.
-    pub(super) async fn answer(
+    pub(crate) async fn answer(
         &self,
         transport: &Transport,
         place: &Place<'_>,
@@ -84,7 +84,7 @@ impl Auth {
     }
 
     /// Remembers how the host wants to be asked.
-    pub(super) fn remember(&self, place: &Place<'_>, challenge: Challenge) {
+    pub(crate) fn remember(&self, place: &Place<'_>, challenge: Challenge) {
         let mut challenges = lock(&self.challenges);
         let key = (place.origin(), place.fingerprint);
         // When full, hosts that are new cost one more 401 each; nothing known is given up.
@@ -143,15 +143,15 @@ fn token_url(place: &Place<'_>, realm: &str, service: Option<&str>) -> Result<Ur
 }
 
 /// The only right that is ever asked for.
-pub(super) fn scope(place: &Place<'_>) -> String {
+pub(crate) fn scope(place: &Place<'_>) -> String {
     format!("repository:{}:pull", place.repository.path())
 }
 
 /// `Retry-After` of an answer.
-pub(super) fn retry_after_secs(headers: &http::HeaderMap, now: Timestamp) -> Option<u32> {
+pub(crate) fn retry_after_secs(headers: &http::HeaderMap, now: Timestamp) -> Option<u32> {
     verdict::retry_after(headers.get(http::header::RETRY_AFTER)?.to_str().ok()?, now)
 }
 
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

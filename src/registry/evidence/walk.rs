@@ -9,11 +9,11 @@ use futures::stream;
 use crate::model::sighting::{Defect, DefectKind, DoubtKind};
 use crate::model::{Digest, Platform};
 use crate::registry::Question;
-use crate::registry::flatten::{Child, children};
-use crate::registry::look::PARALLEL_MAX;
-use crate::registry::manifest::{Config, Image, Index, Manifest};
-use crate::registry::session::Session;
+use crate::registry::evidence::flatten::{Child, children};
+use crate::registry::evidence::look::PARALLEL_MAX;
+use crate::registry::evidence::manifest::{Config, Image, Index, Manifest};
 use crate::registry::verdict::Absence;
+use crate::registry::wire::session::Session;
 
 /// Levels of indexes inside an index that are followed; nothing in the field uses more than one.
 const NESTED_LEVELS_MAX: usize = 3;
@@ -21,18 +21,18 @@ const NESTED_LEVELS_MAX: usize = 3;
 const CHILDREN_MAX: usize = 256;
 
 /// Finding the asked platforms' children in an index and those inside it.
-pub(super) struct Walk {
+pub(crate) struct Walk {
     /// Asked, and not found yet.
-    pub(super) wanted: Vec<Platform>,
-    pub(super) found: BTreeMap<Platform, Found>,
+    pub(crate) wanted: Vec<Platform>,
+    pub(crate) found: BTreeMap<Platform, Found>,
     /// Entries that could be for any platform and could not be read: for what is not found elsewhere, this is
     /// the answer, since Missing would be a guess.
-    pub(super) unresolved: Option<Absence>,
+    pub(crate) unresolved: Option<Absence>,
     visited: HashSet<Digest>,
     children: usize,
 }
 
-pub(super) enum Found {
+pub(crate) enum Found {
     /// Named by an index for this platform, not yet looked at.
     Named(Digest),
     /// Looked at to learn its platform.
@@ -47,7 +47,7 @@ impl Session<'_> {
     /// Finds the asked platforms. At each level the index's own words come first, and of two entries for one
     /// platform the first, as containerd chooses; entries without a platform and nested indexes are read only
     /// while something is still wanted.
-    pub(super) async fn walk(
+    pub(crate) async fn walk(
         &self,
         question: &Question,
         digest: &Digest,

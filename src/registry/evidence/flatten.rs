@@ -1,7 +1,9 @@
 //! Which children of an index are images, and for which platforms. Pure.
 
 use crate::model::{Digest, Platform};
-use crate::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Entry, Index, OCI_INDEX, OCI_MANIFEST};
+use crate::registry::evidence::manifest::{
+    DOCKER_LIST, DOCKER_MANIFEST, Entry, Index, OCI_INDEX, OCI_MANIFEST,
+};
 
 /// What an entry of an index is to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +51,7 @@ fn child(entry: &Entry) -> Option<Child> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::manifest::{RawPlatform, Texts};
+    use crate::registry::evidence::manifest::{RawPlatform, Texts};
 
     fn entry(media_type: &str, platform: Option<(&str, &str)>) -> Entry {
         Entry {

@@ -1,0 +1,9 @@
+//! How a request travels: connections, limits, where it may go. Knows HTTP and nothing of images.
+
+pub(crate) mod clients;
+pub(crate) mod failure;
+pub(crate) mod guard;
+pub(crate) mod habits;
+pub(crate) mod place;
+pub(crate) mod session;
+pub(crate) mod transport;
