@@ -10,6 +10,7 @@ pub mod jobs;
 pub mod live;
 pub mod look;
 pub mod reconcile;
+pub mod room;
 pub mod startup;
 pub mod targets;
 pub mod watch;

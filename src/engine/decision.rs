@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use crate::engine::clearance::Granted;
 use crate::engine::record::{CandidateRecord, Ended, Phase};
 use crate::model::{
-    Digest, GateName, ImageEvidence, ImageName, Platform, Release, Sighting, SmokeRequest, SmokeVerdict, Tag,
+    Digest, GateName, HindranceKind, ImageEvidence, ImageName, Platform, Release, Sighting, SmokeRequest,
+    SmokeVerdict, Tag,
 };
 
 /// The engine's answer. While `ask` is not empty the rest is what would be reported if nothing could be
@@ -127,6 +128,8 @@ pub struct Checked {
 pub struct Candidate {
     /// The shared tag.
     pub tag: Tag,
+    /// The lists of all required images name it.
+    pub listed_by_all: bool,
     /// Every cell, images in the order of the spec, required platforms before advisory ones.
     pub images: Vec<CandidateImage>,
     /// Every gate, in the order of the spec.
@@ -209,6 +212,8 @@ pub struct GateReport {
     pub is_smoke: bool,
     /// Where it stands.
     pub state: GateState,
+    /// What keeps a smoke test from a verdict.
+    pub reason: Option<HindranceKind>,
     /// In words, without times.
     pub message: String,
 }

@@ -22,5 +22,5 @@ pub use problem::Problem;
 pub use reference::{Digest, Repository, Tag, TagTemplate};
 pub use release::{Promoted, Release, ReleaseImage};
 pub use sighting::{Defect, DefectKind, Doubt, DoubtKind, Sighting};
-pub use smoke::{Binding, SmokeOutcome, SmokeRequest, SmokeVerdict, SmokeView};
+pub use smoke::{Binding, Hindrance, HindranceKind, SmokeOutcome, SmokeRequest, SmokeVerdict, SmokeView};
 pub use target::{TargetKind, TargetState};
