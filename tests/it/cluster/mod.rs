@@ -1,13 +1,17 @@
-//! Real parts for the suites: etcd and kube-apiserver ([`control_plane::ControlPlane`]), distribution
-//! ([`registry::Registry`]) and what is pushed to it ([`push::Pusher`]). All on loopback, none outliving the test process.
+//! Real parts for the suites: etcd and kube-apiserver ([`control_plane::ControlPlane`]), a whole cluster with one node
+//! ([`node::NodeCluster`]), distribution ([`registry::Registry`]) and what is pushed to it ([`push::Pusher`],
+//! [`probe::ProbeImage`]). All on loopback, none outliving the test process.
 
 pub mod certificates;
 pub mod control_plane;
+pub mod node;
+pub mod probe;
 pub mod push;
 pub mod registry;
 pub mod server;
 pub mod tools;
 
+mod node_selftest;
 mod selftest;
 
 /// Installs the TLS provider that kube and reqwest look for; harmless when one is there.
