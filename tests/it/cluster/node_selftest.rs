@@ -15,6 +15,7 @@ use kube::{Api, Client};
 use serde_json::json;
 use tidegate::api::{ReleaseSet, ReleaseSetSpec};
 use tidegate::embedded::image::Index;
+use tidegate::model::smoke::SmokeTest;
 use tidegate::model::{Binding, Repository, SetName, SmokeRequest};
 use tidegate::smoke::job::job;
 use tidegate::telemetry::clock::Clock;
@@ -142,6 +143,7 @@ impl<'a> World<'a> {
         self.cluster.pusher().index(&path, "main-1", &index).await;
         let repository: Repository = format!("{}/{path}", self.cluster.registry_host()).parse().unwrap();
         let platform = "linux/amd64".parse().unwrap();
+        let test = SmokeTest::new(Vec::new(), SignedDuration::from_mins(2), 1);
         SmokeRequest {
             gate: "boots".parse().unwrap(),
             image: name.parse().unwrap(),
@@ -149,19 +151,19 @@ impl<'a> World<'a> {
             repository,
             platform,
             digest,
-            command: Vec::new(),
-            timeout: SignedDuration::from_mins(2),
-            attempts: 1,
+            run: test.first_run(0),
+            test,
+            release: None,
         }
     }
 
     async fn start(&self, request: &SmokeRequest) {
         let jobs: Api<Job> = Api::namespaced(self.client.clone(), &self.set.namespace);
-        jobs.create(&PostParams::default(), &job(&self.set, request, None)).await.unwrap();
+        jobs.create(&PostParams::default(), &job(&self.set, request, &[])).await.unwrap();
     }
 
     fn name(&self, request: &SmokeRequest) -> String {
-        job(&self.set, request, None).metadata.name.unwrap()
+        job(&self.set, request, &[]).metadata.name.unwrap()
     }
 
     /// Until the Job has that condition.
