@@ -1,0 +1,107 @@
+//! Pods that were evicted, deleted or drained say nothing, however well they end: the images here end with 0 on SIGTERM,
+//! which makes their Jobs Complete.
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DeleteParams, EvictParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+use super::world::{World, gate};
+use super::{Case, SUITE, cases, play};
+use crate::cluster::node::{NODE, NodeCluster};
+use crate::cluster::probe::ProbeImage;
+
+/// Runs 8 s, and ends well when it is told to end before.
+const TRAPS: &str = "trap sleep 8s exit 0";
+
+#[tokio::test]
+async fn a_disrupted_pod_says_nothing() {
+    const CASES: [Case; 3] = cases![deleted, evicted, evicted_again_and_again];
+    play(&CASES).await;
+}
+
+async fn started(cluster: &NodeCluster, worker: &str) -> (World, String) {
+    let world = World::start(cluster).await;
+    world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
+    let tested = world.push("worker", "main-1", &ProbeImage::new(worker)).await;
+    world.create(json!([gate(json!({}))])).await;
+    (world, tested.child)
+}
+
+/// What the Job of each run says of itself: `retry number pods-left attempts-left`.
+fn runs(world: &World) -> Vec<String> {
+    let jobs = world.seen.jobs();
+    let mut runs: Vec<String> =
+        jobs.values().map(|job| job.annotations()["tidegate.dev/run"].clone()).collect();
+    runs.sort();
+    runs
+}
+
+/// The pod after a disrupted one was made by another run, and until it ended nothing had passed.
+async fn passes_in_the_second_run(world: &World, disrupted: &Pod, digest: &str) {
+    let second = world.running_pod(&[disrupted.uid().unwrap()]).await;
+    assert_ne!(second.owner_references()[0].uid, disrupted.owner_references()[0].uid);
+    assert!(world.status().await.verdicts.is_empty(), "the first pod ended with 0, and must not pass");
+    let verdict = world.verdict(digest, "Passed").await;
+    // An image that says nothing of SIGTERM is no proof; this one's log does, so look at what passed.
+    let made = second.creation_timestamp().unwrap().0;
+    assert!(verdict.at.parse::<jiff::Timestamp>().unwrap() > made, "{verdict:?}");
+    assert_eq!(runs(world), ["0 1 4 1", "0 2 3 1"], "the disrupted pod was counted");
+    world.promoted("main-1").await;
+    world.jobs_gone().await;
+    assert_eq!(world.seen.pods(), 2);
+}
+
+async fn deleted(cluster: &NodeCluster) {
+    let (world, digest) = started(cluster, TRAPS).await;
+    let pod = world.running_pod(&[]).await;
+    world.api::<Pod>().delete(&pod.name_any(), &DeleteParams::default()).await.unwrap();
+    passes_in_the_second_run(&world, &pod, &digest).await;
+}
+
+async fn evicted(cluster: &NodeCluster) {
+    let (world, digest) = started(cluster, TRAPS).await;
+    let pod = world.running_pod(&[]).await;
+    world.api::<Pod>().evict(&pod.name_any(), &EvictParams::default()).await.unwrap();
+    passes_in_the_second_run(&world, &pod, &digest).await;
+}
+
+/// attempts + 3 pods of one binding, and no more (L3).
+async fn evicted_again_and_again(cluster: &NodeCluster) {
+    let (world, _) = started(cluster, "trap hang").await;
+    let mut known = Vec::new();
+    for _ in 0..4 {
+        let pod = world.running_pod(&known).await;
+        world.api::<Pod>().evict(&pod.name_any(), &EvictParams::default()).await.unwrap();
+        known.push(pod.uid().unwrap());
+    }
+    let said = world.gate("Evicted", "no pods are left to try").await;
+    assert!(said.message.unwrap().contains("tidegate retry"));
+    assert_eq!(runs(&world), ["0 1 4 1", "0 2 3 1", "0 3 2 1", "0 4 1 1"]);
+    assert_eq!(world.seen.pods(), 4);
+    assert!(world.status().await.verdicts.is_empty());
+    world.assert_only_promoted(None).await;
+
+    // A person may have it run again, and it may be evicted as often again.
+    world.patch(json!({"metadata": {"annotations": {"retry.tidegate.dev/boots": "1"}}})).await;
+    world.running_pod(&known).await;
+    assert_eq!(runs(&world).last().map(String::as_str), Some("1 1 4 1"));
+}
+
+/// On a cluster of its own: the others' pods want the node.
+#[tokio::test]
+async fn a_drained_node_is_no_verdict() {
+    let only = std::env::var("TIDEGATE_SMOKE_CASE").unwrap_or_default();
+    if !"drained".contains(&only) {
+        return;
+    }
+    let Some(cluster) = NodeCluster::start_own(SUITE) else { return };
+    let (world, digest) = started(&cluster, TRAPS).await;
+    let pod = world.running_pod(&[]).await;
+    let nodes = Api::<Node>::all(world.client.clone());
+    nodes.cordon(NODE).await.unwrap();
+    world.api::<Pod>().evict(&pod.name_any(), &EvictParams::default()).await.unwrap();
+    world.gate("Unschedulable", "no node for linux/amd64").await;
+    nodes.uncordon(NODE).await.unwrap();
+    passes_in_the_second_run(&world, &pod, &digest).await;
+}
