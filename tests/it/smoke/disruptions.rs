@@ -1,6 +1,7 @@
 //! Pods that were evicted, deleted or drained say nothing, however well they end: the images here end with 0 on SIGTERM,
 //! which makes their Jobs Complete.
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{DeleteParams, EvictParams};
 use kube::{Api, ResourceExt as _};
@@ -16,7 +17,7 @@ const TRAPS: &str = "trap sleep 8s exit 0";
 
 #[tokio::test]
 async fn a_disrupted_pod_says_nothing() {
-    const CASES: [Case; 3] = cases![deleted, evicted, evicted_again_and_again];
+    const CASES: [Case; 5] = cases![deleted, deleted_unseen, job_deleted, evicted, evicted_again_and_again];
     play(&CASES).await;
 }
 
@@ -57,6 +58,40 @@ async fn deleted(cluster: &NodeCluster) {
     let pod = world.running_pod(&[]).await;
     world.api::<Pod>().delete(&pod.name_any(), &DeleteParams::default()).await.unwrap();
     passes_in_the_second_run(&world, &pod, &digest).await;
+}
+
+/// While nobody looks, the pod ends with 0 and goes, and what is left is a Job that is over.
+async fn deleted_unseen(cluster: &NodeCluster) {
+    let (mut world, digest) = started(cluster, TRAPS).await;
+    let pod = world.running_pod(&[]).await;
+    world.kill_controller();
+    world.api::<Pod>().delete(&pod.name_any(), &DeleteParams::default()).await.unwrap();
+    let job = pod.labels()["batch.kubernetes.io/job-name"].clone();
+    world
+        .poll("the pod is gone and its Job over", async || {
+            let pod = world.api::<Pod>().get_opt(&pod.name_any()).await.unwrap();
+            let job = world.api::<Job>().get(&job).await.unwrap();
+            let conditions = job.status.and_then(|status| status.conditions).unwrap_or_default();
+            let over = conditions.iter().any(|one| matches!(one.type_.as_str(), "Complete" | "Failed"));
+            (pod.is_none() && over).then_some(())
+        })
+        .await;
+    world.start_controller().await;
+    passes_in_the_second_run(&world, &pod, &digest).await;
+}
+
+/// A lost Job is made anew: the same run.
+async fn job_deleted(cluster: &NodeCluster) {
+    let (world, digest) = started(cluster, TRAPS).await;
+    let pod = world.running_pod(&[]).await;
+    let job = pod.labels()["batch.kubernetes.io/job-name"].clone();
+    world.api::<Job>().delete(&job, &DeleteParams::background()).await.unwrap();
+    let second = world.running_pod(&[pod.uid().unwrap()]).await;
+    assert!(world.status().await.verdicts.is_empty(), "the first pod ended with 0, and must not pass");
+    assert_eq!(second.labels()["batch.kubernetes.io/job-name"], job);
+    world.verdict(&digest, "Passed").await;
+    world.promoted("main-1").await;
+    assert_eq!((world.seen.jobs().len(), world.seen.pods()), (2, 2));
 }
 
 async fn evicted(cluster: &NodeCluster) {

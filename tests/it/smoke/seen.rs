@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, ResourceExt};
 use tokio::task::JoinHandle;
 
 /// Watches one namespace until it is dropped.
@@ -20,10 +20,10 @@ pub struct Seen {
 struct Record {
     /// uid → the Job as it was last.
     jobs: BTreeMap<String, Job>,
-    /// uids of Jobs that are there and have not ended.
-    unfinished: BTreeSet<String>,
-    /// Most of them at once.
-    most_unfinished: usize,
+    /// uid of a Job → the revision at which it was made.
+    begun: BTreeMap<String, u64>,
+    /// uid of a Job → the revision at which it or its pod was over.
+    over: BTreeMap<String, u64>,
     /// uids of pods.
     pods: BTreeSet<String>,
 }
@@ -48,9 +48,15 @@ impl Seen {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).jobs.clone()
     }
 
-    /// How many Jobs ran at once, at most.
+    /// How many Jobs ran at once, at most, by the order of writes: a Job whose pod is over runs no more, though the Job
+    /// controller has not said so yet.
     pub fn most_unfinished(&self) -> usize {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).most_unfinished
+        let record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let unfinished = |at: u64| {
+            let begun = record.begun.iter().filter(|(_, begun)| **begun <= at);
+            begun.filter(|(uid, _)| record.over.get(*uid).is_none_or(|over| *over > at)).count()
+        };
+        record.begun.values().map(|at| unfinished(*at)).max().unwrap_or_default()
     }
 
     /// How many pods ever were.
@@ -71,22 +77,36 @@ impl Record {
     fn job(&mut self, job: Job, is_there: bool) {
         let uid = job.uid().expect("the server gives one");
         let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
-        let ended = conditions.into_iter().flatten().any(|one| {
-            matches!(one.type_.as_str(), "Complete" | "Failed" | "FailureTarget" | "SuccessCriteriaMet")
-                && one.status == "True"
-        });
-        if is_there && !ended {
-            self.unfinished.insert(uid.clone());
-        } else {
-            self.unfinished.remove(&uid);
+        let ended = conditions
+            .into_iter()
+            .flatten()
+            .any(|one| matches!(one.type_.as_str(), "Complete" | "Failed") && one.status == "True");
+        let at = revision(&job);
+        self.begun.entry(uid.clone()).or_insert(at);
+        if ended || !is_there {
+            self.end(uid.clone(), at);
         }
-        self.most_unfinished = self.most_unfinished.max(self.unfinished.len());
         self.jobs.insert(uid, job);
     }
 
-    fn pod(&mut self, pod: Pod, _is_there: bool) {
+    /// The pods here are tried once: what ends them ends their Job.
+    fn pod(&mut self, pod: Pod, is_there: bool) {
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let ended = matches!(phase, Some("Succeeded" | "Failed"));
+        if let Some(owner) = pod.owner_references().first().filter(|_| ended || !is_there) {
+            self.end(owner.uid.clone(), revision(&pod));
+        }
         self.pods.insert(pod.uid().expect("the server gives one"));
     }
+
+    fn end(&mut self, job_uid: String, at: u64) {
+        self.over.entry(job_uid).and_modify(|first| *first = at.min(*first)).or_insert(at);
+    }
+}
+
+/// The instant of a version: this server has one etcd, whose revisions number the writes of all kinds in order.
+fn revision(object: &impl ResourceExt) -> u64 {
+    object.resource_version().and_then(|version| version.parse().ok()).expect("etcd's revisions are numbers")
 }
 
 async fn note<K>(

@@ -11,7 +11,7 @@ use crate::cluster::probe::ProbeImage;
 
 #[tokio::test]
 async fn a_verdict_is_what_the_container_did() {
-    const CASES: [Case; 5] = cases![passes, exits_3, hangs, eats_memory, a_sibling_differs];
+    const CASES: [Case; 6] = cases![passes, exits_3, hangs, eats_memory, sees_only_itself, a_sibling_differs];
     play(&CASES).await;
 }
 
@@ -79,6 +79,19 @@ async fn eats_memory(cluster: &NodeCluster) {
     assert_eq!(verdict.exit_code, Some(137));
     assert!(verdict.message.as_deref().unwrap().contains("its limit of 64Mi"), "{verdict:?}");
     world.assert_only_promoted(None).await;
+}
+
+/// An eager test sees its own image and nothing of its siblings, whose builds may go on.
+async fn sees_only_itself(cluster: &NodeCluster) {
+    let world = World::start(cluster).await;
+    let tested = world.push("worker", "main-1", &ProbeImage::new("env exit 3")).await;
+    world.create(json!([gate(json!({"env": [{"name": "LEVEL", "value": "debug"}]}))])).await;
+    world.verdict(&tested.child, "Failed").await;
+    let log = &world.status().await.failure_logs[0].log;
+    let ours: Vec<&str> =
+        log.lines().filter(|line| line.starts_with("TIDEGATE_") || line.starts_with("LEVEL")).collect();
+    let image = format!("TIDEGATE_IMAGE={}@{}", world.repository("worker"), tested.child);
+    assert_eq!(ours, ["LEVEL=debug", &image, "TIDEGATE_PLATFORM=linux/amd64"]);
 }
 
 /// The worker starts beside one version of app only. Its own digest stays, so that an eager verdict would be kept.
