@@ -171,8 +171,11 @@ impl Transport {
                 Ok(step)
             }
             Err(failure) => {
-                if let Some(trouble) = failure.trouble() {
-                    permit.failed(trouble, &failure.to_string());
+                match failure.trouble() {
+                    Some(trouble) => permit.failed(trouble, &failure.to_string()),
+                    // It answers, if too much.
+                    None if matches!(failure, Failure::TooLarge(_)) => permit.answered(StatusCode::OK),
+                    None => {}
                 }
                 Err(failure)
             }
