@@ -283,7 +283,9 @@ impl Listed {
             (self.out_of_range, "the version of", "is outside the range"),
         ];
         let told = reasons.into_iter().filter(|(count, ..)| *count > 0);
-        told.map(|(count, of_what, why)| format!("; {of_what} {count} more {why}")).collect()
+        told.map(|(count, of_what, why)| format!("; {of_what} {count} more {why}"))
+            .collect::<Vec<_>>()
+            .concat()
     }
 }
 
