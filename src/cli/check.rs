@@ -116,7 +116,8 @@ fn access(manifest: &Manifest, policy: &Policy, context: &Context) -> BTreeMap<I
     };
     let images = policy.images.iter().zip(&spec.images).map(|(image, written)| {
         let insecure = validate::registry_access(spec, written).insecure;
-        (image.name.clone(), Access { credential: credential(image.repository.host()), insecure })
+        let credential = credential(image.repository.host());
+        (image.name.clone(), Access { credential, insecure, ..Access::default() })
     });
     images.collect()
 }

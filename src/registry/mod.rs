@@ -11,6 +11,8 @@
 //!             └> identity: auth ─> tokens
 //! ```
 
+use std::sync::Arc;
+
 use futures::future::BoxFuture;
 
 use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting, Tag};
@@ -32,6 +34,10 @@ pub struct Access {
     pub credential: credentials::Credential,
     /// Plain HTTP, as Flux's `insecure`.
     pub insecure: bool,
+    /// CAs and client certificate of the registry and of whom it names; `None` means the system's CAs.
+    pub tls: Option<Arc<Tls>>,
+    /// The proxy that is asked for every host; `None` means what the environment says.
+    pub proxy: Option<Arc<Proxy>>,
 }
 
 /// One question about one tag of one repository.
@@ -91,6 +97,8 @@ mod wire;
 
 pub use client::Client;
 pub use identity::{credentials, docker_config};
+pub use wire::proxy::Proxy;
+pub use wire::tls::{Tls, TlsPem};
 pub use wire::transport::{Observer, RequestKind, RequestRecord, Verb};
 
 #[cfg(test)]

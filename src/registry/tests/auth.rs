@@ -45,7 +45,7 @@ async fn an_unusable_credential_asks_nobody() {
     let fixture = Fixture::with_app(Guard::Open).await;
     let credential = Credential::Unusable { why: "the Secret is empty; fill it".into() };
     let subject = Subject::new();
-    let seen = subject.app_as(&fixture, &Access { credential, insecure: true }).await;
+    let seen = subject.app_as(&fixture, &Access { credential, insecure: true, ..Access::default() }).await;
     assert!(doubt(&seen, DoubtKind::Auth).message.contains("the Secret is empty"));
     assert_eq!(subject.requests(), 0);
 }

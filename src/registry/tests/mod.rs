@@ -3,6 +3,7 @@
 mod auth;
 mod fixture;
 mod look;
+mod reach;
 mod tags;
 mod verdicts;
 
@@ -14,6 +15,7 @@ use fixture::Fixture;
 use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting};
 use crate::registry::identity::credentials::Credential;
+use crate::registry::wire::resolve::Names;
 use crate::registry::{Access, Client, Depth, Question, Registry as _, RequestRecord};
 use crate::telemetry::clock::Clock;
 
@@ -31,6 +33,12 @@ impl Subject {
         let client = Client::new(clock)
             .observed_by(Arc::new(move |record: &RequestRecord| kept.lock().unwrap().push(record.clone())));
         Self { client, records }
+    }
+
+    /// The same, asking `names` for addresses.
+    fn resolving_by(mut self, names: Arc<dyn Names>) -> Self {
+        self.client = self.client.resolving_by(names);
+        self
     }
 
     /// Requests sent since the last call.
@@ -57,12 +65,12 @@ impl Subject {
 }
 
 fn open() -> Access {
-    Access { credential: Credential::Anonymous, insecure: true }
+    Access { credential: Credential::Anonymous, insecure: true, ..Access::default() }
 }
 
 fn basic(username: &str, password: &str) -> Access {
     let credential = Credential::Basic { username: username.into(), password: password.to_owned().into() };
-    Access { credential, insecure: true }
+    Access { credential, insecure: true, ..Access::default() }
 }
 
 fn repository(fixture: &Fixture) -> Repository {

@@ -1,5 +1,7 @@
 //! One repository as one identity: where requests go, and how the place is named to people.
 
+use std::sync::Arc;
+
 use url::Url;
 
 use crate::model::reference::DOCKER_HUB;
@@ -7,6 +9,8 @@ use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, Repository, Tag};
 use crate::registry::Access;
 use crate::registry::identity::credentials::Fingerprint;
+use crate::registry::wire::guard;
+use crate::registry::wire::route::{self, Route};
 
 /// The host that serves the API of Docker Hub; `docker.io` itself serves web pages.
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
@@ -17,7 +21,9 @@ pub(crate) struct Place<'a> {
     pub(crate) repository: &'a Repository,
     /// Scheme, host and port of the registry's API.
     pub(crate) base: Url,
+    /// Who asks, with everything that changes what is seen: tokens, challenges and facts are kept by it.
     pub(crate) fingerprint: Fingerprint,
+    pub(crate) route: Arc<Route>,
 }
 
 // === impl Place ===
@@ -26,13 +32,23 @@ impl<'a> Place<'a> {
     pub(crate) fn new(access: &'a Access, repository: &'a Repository) -> Result<Self, Doubt> {
         let scheme = if access.insecure { "http" } else { "https" };
         let host = if repository.host() == DOCKER_HUB { DOCKER_HUB_API } else { repository.host() };
-        let base = format!("{scheme}://{host}/").parse().map_err(|error| {
+        let base: Url = format!("{scheme}://{host}/").parse().map_err(|error| {
             Doubt::new(
                 DoubtKind::Protocol,
                 format!("`{host}` of {repository} is no address ({error}); correct the repository"),
             )
         })?;
-        Ok(Self { access, repository, base, fingerprint: access.credential.fingerprint() })
+        guard::check_own(&base).map_err(|why| {
+            Doubt::new(
+                DoubtKind::Protocol,
+                format!("{host} is not asked for {repository}, because {why}; correct the repository"),
+            )
+        })?;
+        let fingerprint = route::identity(access);
+        let route = Route::new(base.clone(), fingerprint, access).map_err(|why| {
+            Doubt::new(DoubtKind::Auth, format!("{host} was not asked for {repository}: {why}"))
+        })?;
+        Ok(Self { access, repository, base, fingerprint, route: Arc::new(route) })
     }
 
     /// The registry's host as the user knows it.

@@ -10,8 +10,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::Url;
 
 use crate::registry::wire::clients::Clients;
-use crate::registry::wire::failure::Failure;
+use crate::registry::wire::failure::{Failure, refuse_what_no_registry_says};
 use crate::registry::wire::guard;
+use crate::registry::wire::route::Route;
 
 /// One request with its redirects and its whole body: 4 MiB at 0.3 MiB/s.
 pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(15);
@@ -68,8 +69,8 @@ pub(crate) struct Ask {
     pub(crate) authorization: Option<HeaderValue>,
     /// Largest body of a 200.
     pub(crate) body_max_bytes: usize,
-    /// Plain HTTP is allowed.
-    pub(crate) insecure: bool,
+    /// How its hosts are reached.
+    pub(crate) route: Arc<Route>,
 }
 
 /// One answer, of any status.
@@ -101,6 +102,12 @@ impl Transport {
         Self { observer: None, clients: Clients::default() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn resolve_by(&mut self, names: Arc<dyn crate::registry::wire::resolve::Names>) {
+        let environment = hyper_util::client::proxy::matcher::Matcher::builder().build();
+        self.clients = Clients::new(names, environment);
+    }
+
     pub(crate) fn observe(&mut self, observer: Observer) {
         self.observer = Some(observer);
     }
@@ -115,18 +122,18 @@ impl Transport {
         let registry = ask.url.clone();
         let mut foreign = false;
         for _ in 0..=REDIRECTS_MAX {
-            let (response, recording) = self.exchange(&ask).await?;
+            let (response, recording) = self.exchange(&ask, foreign).await?;
             let Some(next) = redirect_of(&response, &ask.url) else {
                 let reply = read(response, ask.body_max_bytes, foreign).await;
                 drop(recording);
-                return reply;
+                return reply.and_then(|reply| refuse_what_no_registry_says(&ask.url, reply));
             };
             let refuse = |why: String| Failure::Redirect { host: host_and_port(&next), why };
             if !guard::same_origin(&next, &registry) {
                 if ask.kind != RequestKind::Blob {
                     return Err(refuse("only blobs may lie on another host".to_owned()));
                 }
-                guard::check(&next, &registry, ask.insecure)
+                guard::check(&next, &registry, ask.route.insecure)
                     .map_err(|refused| refuse(refused.to_string()))?;
                 // Once away, the credential stays behind, even if a later hop leads back.
                 ask.authorization = None;
@@ -138,23 +145,36 @@ impl Transport {
         Err(Failure::Redirect { host: host_and_port(&ask.url), why })
     }
 
-    /// One request and the head of its answer.
-    async fn exchange(&self, ask: &Ask) -> Result<(reqwest::Response, Recording<'_>), Failure> {
-        let client = self.clients.of(&ask.url)?;
+    /// One request and the head of its answer. `away`: a redirect led off the registry.
+    async fn exchange(&self, ask: &Ask, away: bool) -> Result<(reqwest::Response, Recording<'_>), Failure> {
+        let way = self.clients.way(&ask.route, &ask.url, away)?;
         let method = match ask.verb {
             Verb::Get => http::Method::GET,
             Verb::Head => http::Method::HEAD,
         };
-        let mut request = client.request(method, ask.url.clone()).header(header::ACCEPT, ask.accept);
+        let mut request = way.client.request(method, ask.url.clone()).header(header::ACCEPT, ask.accept);
         if let Some(authorization) = &ask.authorization {
             request = request.header(header::AUTHORIZATION, authorization.clone());
         }
         let record =
             RequestRecord { host: host_and_port(&ask.url), verb: ask.verb, kind: ask.kind, status: None };
         let mut recording = Recording { observer: self.observer.as_ref(), record };
-        let response = request.send().await.map_err(|error| Failure::of(&error))?;
+        let lead = way.lead.as_deref();
+        let leading = match lead {
+            Some(lead) => lead.enter().await,
+            None => None,
+        };
+        let response = request.send().await.map_err(|error| Failure::on(&way, &ask.url, &error))?;
         recording.record.status = Some(response.status().as_u16());
-        Ok((response, recording))
+        if let Some(lead) = lead {
+            lead.heard(response.version());
+        }
+        drop(leading);
+        self.clients.answered(&ask.route, &ask.url, response.remote_addr(), &way);
+        match response.status() {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Err(Failure::refused_by_proxy(&way)),
+            _ => Ok((response, recording)),
+        }
     }
 }
 
