@@ -20,7 +20,7 @@ use crate::controller::context::{ApiError, Context, SetMemory};
 use crate::controller::credentials::Wanted;
 use crate::controller::live::{self, Live, WriteError};
 use crate::controller::look::Eyes;
-use crate::controller::{credentials, events, jobs, targets};
+use crate::controller::{credentials, events, jobs, reach, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
 use crate::engine::observation::Observation;
@@ -155,7 +155,9 @@ impl<'a> Session<'a> {
 
     async fn run(mut self) -> Result<Action, ReconcileError> {
         let wanted = credentials::wanted(&self.spec);
-        let access = credentials::read(self.context, &self.live.name.namespace, &self.policy, &wanted).await;
+        let namespace = &self.live.name.namespace;
+        let mut access = credentials::read(self.context, namespace, &self.policy, &wanted).await;
+        reach::complete(self.context, namespace, &self.spec, &mut access).await;
         let eyes = Eyes {
             registry: &*self.context.registry,
             access: &access,

@@ -15,6 +15,10 @@ use tokio::time::Instant;
 /// common use (60 s, AWS ALB).
 const WARM: Duration = Duration::from_secs(30);
 
+/// Longest wait for the one who leads: a handshake across the world takes three round trips of 0.3 s. A leader whose
+/// answer itself takes long (a large tag list) holds nobody up beyond that.
+const WAIT_LIMIT: Duration = Duration::from_secs(2);
+
 /// What is known of one host's connections.
 #[derive(Default)]
 pub(crate) struct Lead {
@@ -40,13 +44,14 @@ pub(crate) struct Leading<'a> {
 
 impl Lead {
     /// Returns at once where a connection is open or the host speaks HTTP/1.1, whose connections carry one request
-    /// each. Otherwise one caller leads and the others wait until it is done; if it failed they go all at once.
+    /// each. Otherwise one caller leads and the others wait until it is done, for a while; if it failed they go all at
+    /// once.
     pub(crate) async fn enter(&self) -> Option<Leading<'_>> {
         let done = self.done.load(Ordering::Acquire);
         if !self.is_cold() {
             return None;
         }
-        let gate = self.gate.lock().await;
+        let gate = tokio::time::timeout(WAIT_LIMIT, self.gate.lock()).await.ok()?;
         (self.done.load(Ordering::Acquire) == done).then_some(Leading { lead: self, _gate: gate })
     }
 
@@ -83,8 +88,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn one_leads_and_the_others_follow_once_it_was_answered() {
+    #[tokio::test]
+    async fn one_leads_and_the_others_follow_once_it_was_answered() {
         let lead = Lead::default();
         let leading = lead.enter().now_or_never().unwrap();
         assert!(leading.is_some());
@@ -96,8 +101,8 @@ mod tests {
         assert!(lead.enter().now_or_never().unwrap().is_none(), "a connection is open");
     }
 
-    #[test]
-    fn a_leader_that_fails_holds_nobody_up() {
+    #[tokio::test]
+    async fn a_leader_that_fails_holds_nobody_up() {
         let lead = Lead::default();
         let leading = lead.enter().now_or_never().unwrap();
         let (mut one, mut other) = (Box::pin(lead.enter()), Box::pin(lead.enter()));
@@ -106,6 +111,16 @@ mod tests {
         assert!(one.now_or_never().unwrap().is_none(), "not the next to try alone");
         assert!(other.now_or_never().unwrap().is_none());
         assert!(lead.enter().now_or_never().unwrap().is_some(), "who comes later leads again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_takes_long_is_not_waited_for() {
+        let lead = Lead::default();
+        let leading = lead.enter().await;
+        let before = Instant::now();
+        assert!(lead.enter().await.is_none());
+        assert_eq!(before.elapsed(), WAIT_LIMIT);
+        drop(leading);
     }
 
     #[tokio::test(start_paused = true)]
