@@ -55,7 +55,7 @@ async fn without_a_leader_a_burst_to_an_http2_host_opens_a_connection_for_each_r
     let _ = rustls::crypto::ring::default_provider().install_default();
     let world = World::start().await;
     let ca = reqwest::Certificate::from_pem(world.authority.certificate.as_bytes()).unwrap();
-    let client = reqwest::Client::builder().tls_certs_only([ca]).build().unwrap();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).build().unwrap();
     let url = format!("https://{}/v2/", world.registry.host());
     let answers = futures::future::join_all((0..3).map(|_| client.get(&url).send())).await;
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap().version() == Version::HTTP_2));
