@@ -18,3 +18,5 @@ mod engine;
 mod readme;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod sharing;

@@ -216,6 +216,32 @@ async fn entries_without_a_platform_are_read_only_when_needed() {
     assert_eq!(cells(&fixture).await, both("Present", "Broken"), "it could have been arm64");
 }
 
+#[tokio::test]
+async fn windows_images_are_compared_by_three_parts_of_their_version() {
+    let windows = |version: &str| json!({"os": "windows", "architecture": "amd64", "os.version": version});
+    for (promised, own, word) in [
+        ("10.0.20348.1234", "10.0.20348.99", "Present"),
+        ("10.0.20348.1234", "10.0.17763.1", "Broken"),
+        ("10.0.20348.1234", "", "Present"),
+    ] {
+        let fixture = Fixture::start(Guard::Open).await;
+        let part = fixture.image_of(&windows(own), &json!({}), &windows(promised));
+        fixture.index("v1", &[part]);
+        let question = Question { platforms: vec![platform("windows/amd64")], ..app(&fixture) };
+        let evidence = present(&Subject::new().look(&open(), &question).await);
+        assert_eq!(evidence.cell(&platform("windows/amd64")).word(), word, "{promised} {own}");
+    }
+}
+
+#[tokio::test]
+async fn a_schema_1_entry_is_broken_for_its_platform_alone() {
+    let fixture = Fixture::start(Guard::Open).await;
+    let mut old = fixture.image("linux", "arm64", "");
+    old.descriptor["mediaType"] = json!("application/vnd.docker.distribution.manifest.v1+prettyjws");
+    fixture.index("v1", &[fixture.image("linux", "amd64", ""), old]);
+    assert_eq!(cells(&fixture).await, both("Present", "Broken"));
+}
+
 fn nested(fixture: &Fixture, parts: &[Part]) -> Part {
     let digest = fixture.index_of(parts, &json!({}));
     let descriptor = json!({"mediaType": OCI_INDEX, "digest": digest.as_str(), "size": 1});

@@ -146,8 +146,16 @@ async fn ambiguous_shapes_are_unknown_corrupt() {
         doubt(&Subject::new().app(&fixture).await, DoubtKind::Corrupt);
     }
     let fixture = Fixture::with_app(Guard::Open).await;
-    fixture.script("GET", V1, 1, Reply::ok(OCI_INDEX, br#"{"manifests":[],"manifests":[]}"#));
-    doubt(&Subject::new().app(&fixture).await, DoubtKind::Corrupt);
+    for body in [
+        &br#"{"manifests":[],"manifests":[]}"#[..],
+        br#"{"manifests":[],"Manifests":[]}"#,
+        "{\"manifests\":[],\"manife\u{17f}ts\":[]}".as_bytes(),
+        br#"{"manifests":[],"Layers":[]}"#,
+        br#"{"manifests":[{"digest":"x","Digest":"y"}]}"#,
+    ] {
+        fixture.script("GET", V1, 1, Reply::ok(OCI_INDEX, body));
+        doubt(&Subject::new().app(&fixture).await, DoubtKind::Corrupt);
+    }
 }
 
 #[tokio::test]
@@ -171,6 +179,23 @@ async fn what_no_runtime_starts_is_broken_unsupported() {
         let fixture = Fixture::start(Guard::Open).await;
         fixture.tag("v1", &fixture.manifest(content_type, &body));
         let seen = Subject::new().app(&fixture).await;
+        assert!(
+            matches!(&seen, Sighting::Broken(defect) if defect.kind == DefectKind::Unsupported),
+            "{seen:?}"
+        );
+    }
+}
+
+/// A tag that was good and is schema 1 now: also met by HEAD, since what the tag held is remembered.
+#[tokio::test]
+async fn schema_1_in_place_of_a_known_tag_is_broken_unsupported() {
+    let fixture = Fixture::with_app(Guard::Open).await;
+    let subject = Subject::new();
+    assert!(subject.app(&fixture).await.is_present());
+    let schema_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    fixture.tag("v1", &fixture.manifest(schema_1, &json!({"schemaVersion": 1, "fsLayers": []})));
+    for _ in 0..2 {
+        let seen = subject.app(&fixture).await;
         assert!(
             matches!(&seen, Sighting::Broken(defect) if defect.kind == DefectKind::Unsupported),
             "{seen:?}"

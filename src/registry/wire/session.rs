@@ -4,6 +4,7 @@
 use http::{StatusCode, header};
 
 use crate::model::sighting::{Doubt, DoubtKind};
+use crate::registry::evidence::blobs::BlobsSeen;
 use crate::registry::evidence::facts::Facts;
 use crate::registry::evidence::manifest::{self, MANIFEST_MAX_BYTES};
 use crate::registry::identity::auth::{Auth, Proof, retry_after_secs};
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) transport: Transport,
     pub(crate) auth: Auth,
     pub(crate) facts: Facts,
+    pub(crate) blobs: BlobsSeen,
     pub(crate) habits: Habits,
 }
 
