@@ -114,6 +114,8 @@ pub trait Registry: Send + Sync {
 
 mod client;
 mod evidence;
+#[doc(hidden)]
+pub mod fuzz;
 mod identity;
 mod share;
 mod verdict;

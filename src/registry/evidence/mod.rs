@@ -4,6 +4,7 @@ pub(crate) mod blobs;
 pub(crate) mod facts;
 pub(crate) mod fetch;
 pub(crate) mod flatten;
+pub(crate) mod link;
 pub(crate) mod look;
 pub(crate) mod manifest;
 pub(crate) mod paging;

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::model::{Tag, TagList};
+use crate::registry::evidence::link::next_link;
 
 /// Tags read: five times the largest list reported in the field (9,036 tags).
 pub(crate) const TAGS_MAX: usize = 50_000;
@@ -99,38 +100,6 @@ impl Paging {
             self.known.insert(hash, place);
         }
     }
-}
-
-/// The target of the `rel=next` link in a `Link` header (RFC 8288): `<…>; rel="next"`, alone or among others.
-pub(crate) fn next_link(value: &str) -> Option<&str> {
-    let mut rest = value;
-    loop {
-        let (_, begun) = rest.split_once('<')?;
-        let (target, after) = begun.split_once('>')?;
-        let end = unquoted(after, ',').unwrap_or(after.len());
-        let (parameters, next) = after.split_at(end);
-        if parameters.split(';').any(is_next) {
-            return Some(target);
-        }
-        rest = next;
-    }
-}
-
-/// `rel=next`, `rel="next"`, or one among several relations.
-fn is_next(parameter: &str) -> bool {
-    let Some((name, value)) = parameter.split_once('=') else { return false };
-    let relations = value.trim().trim_matches('"');
-    name.trim().eq_ignore_ascii_case("rel")
-        && relations.split_ascii_whitespace().any(|relation| relation.eq_ignore_ascii_case("next"))
-}
-
-/// Where `wanted` first stands outside of quotes.
-fn unquoted(text: &str, wanted: char) -> Option<usize> {
-    let mut quoted = false;
-    text.char_indices().find_map(|(place, char)| {
-        quoted ^= char == '"';
-        (char == wanted && !quoted).then_some(place)
-    })
 }
 
 /// `{"name": …, "tags": […] or null, …}`: the tags are taken one by one as they are read, and everything else
@@ -295,24 +264,6 @@ mod tests {
         fn no_link_and_no_body_panics(text in "\\PC{0,60}", body in "\\PC{0,60}") {
             let _any = next_link(&text);
             let _any = Paging::default().take(body.as_bytes(), Some(1), &text);
-        }
-    }
-
-    #[test]
-    fn links_are_read_as_rfc_8288_has_them() {
-        for (value, target) in [
-            ("</a?last=b>; rel=\"next\"", Some("/a?last=b")),
-            ("</a>;rel=next", Some("/a")),
-            ("</a>; REL = \"NEXT\"", Some("/a")),
-            ("</p>; rel=\"prev\", </a>; rel=\"next\"", Some("/a")),
-            ("</a,b>; title=\"x, <y>\"; rel=\"prev next\"", Some("/a,b")),
-            ("</p>; title=\"rel=next\"", None),
-            ("</a>; rel=\"nextpage\"", None),
-            ("/a; rel=next", None),
-            ("<", None),
-            ("", None),
-        ] {
-            assert_eq!(next_link(value), target, "{value}");
         }
     }
 

@@ -3,4 +3,5 @@
 mod answers;
 mod confirmation;
 pub mod properties;
+mod semver;
 pub mod world;
