@@ -63,7 +63,7 @@ spec:
         let mut committed = None;
         let eyes =
             Eyes { registry: &self.client, access: &self.access, depth: Depth::Configs, clock: &self.clock };
-        while self.clock.now() < self.end() {
+        while self.clock.now() < Self::end() {
             let mut decision = eyes.decide(&self.policy, &mut observation).await;
             let now = self.clock.now();
             if let Some(granted) = decision.commit.take() {
@@ -75,13 +75,13 @@ spec:
             }
             observation.record.candidates =
                 decision.followed.iter().map(|candidate| candidate.record.clone()).collect();
-            let next = decision.next_look.unwrap_or(self.end()).min(self.end());
+            let next = decision.next_look.unwrap_or(Self::end()).min(Self::end());
             tokio::time::sleep(Duration::try_from(next.duration_since(now)).unwrap_or_default()).await;
         }
         committed
     }
 
-    fn end(&self) -> Timestamp {
+    fn end() -> Timestamp {
         "2026-11-21T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::try_from(SPAN).unwrap()
     }
 
@@ -106,7 +106,7 @@ async fn lists_of_many_sets_cost_what_one_sets_lists_cost() {
     for count in [1, 25] {
         let world = World::new().await;
         world.push("acme/worker");
-        let commits = world.sets(count, Duration::from_secs(60)).await;
+        let commits = world.sets(count, Duration::from_mins(1)).await;
         assert!(commits.iter().all(Option::is_some), "every set promotes: {commits:?}");
         cost.push(["acme/app", "acme/worker"].map(|repository| world.requests(repository, Operation::Tags)));
     }
@@ -139,7 +139,7 @@ async fn sharing_delays_nobody_by_more_than_the_pace() {
         world.push("acme/worker");
         world.clock.now()
     };
-    let (commits, pushed_at) = futures::join!(world.sets(25, Duration::from_secs(60)), push);
+    let (commits, pushed_at) = futures::join!(world.sets(25, Duration::from_mins(1)), push);
     for committed in commits {
         let took = committed.expect("every set promotes").duration_since(pushed_at);
         // Goal G1: 4 s and a twentieth of the age.

@@ -141,6 +141,7 @@ struct Body {
     #[serde(default, deserialize_with = "null_is_default")]
     annotations: Texts,
     #[serde(flatten)]
+    #[expect(clippy::zero_sized_map_values, reason = "serde flattens into maps only, and only names matter")]
     other: BTreeMap<String, IgnoredAny>,
 }
 
@@ -155,6 +156,7 @@ struct Descriptor {
     annotations: Texts,
     artifact_type: Option<String>,
     #[serde(flatten)]
+    #[expect(clippy::zero_sized_map_values, reason = "serde flattens into maps only, and only names matter")]
     other: BTreeMap<String, IgnoredAny>,
 }
 

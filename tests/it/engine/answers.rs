@@ -67,7 +67,9 @@ fn half_a_list_gives_its_candidates_and_says_that_it_is_half() {
 #[test]
 fn an_older_answer_changes_nothing() {
     let mut world = world();
-    IMAGES.iter().for_each(|image| world.push(image, "main-1", &["linux/amd64"], 1));
+    for image in IMAGES {
+        world.push(image, "main-1", &["linux/amd64"], 1);
+    }
     let look = |world: &World, asked_at, sighting| {
         let (tag, image) = ("main-1".parse().unwrap(), "app".parse().unwrap());
         let mut observation = world.observation.clone();
@@ -114,7 +116,9 @@ fn blobs_are_asked_for_again_in_a_confirming_look_when_they_were_not_seen_for_ha
     let mut parts = policy(0, false);
     (parts.verify, parts.suspend) = (Verify::Blobs, true);
     let mut world = World::new(Policy::new(parts.clone()).unwrap());
-    IMAGES.iter().for_each(|image| world.push(image, "main-1", &["linux/amd64"], 1));
+    for image in IMAGES {
+        world.push(image, "main-1", &["linux/amd64"], 1);
+    }
     world.pass(SignedDuration::from_secs(1));
     parts.suspend = false;
     world.policy = Policy::new(parts).unwrap();
