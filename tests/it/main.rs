@@ -22,3 +22,5 @@ mod reach;
 mod readme;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod sharing;
