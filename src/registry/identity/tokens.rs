@@ -111,6 +111,7 @@ impl Tokens {
             url,
             accept: "application/json",
             authorization: place.access.credential.basic_header(),
+            form: None,
             body_max_bytes: TOKEN_BODY_MAX_BYTES,
             insecure: place.access.insecure,
         };

@@ -121,6 +121,7 @@ impl Session<'_> {
             url: self.place.url(path, last),
             accept,
             authorization: None,
+            form: None,
             body_max_bytes: MANIFEST_MAX_BYTES,
             insecure: self.place.access.insecure,
         }
