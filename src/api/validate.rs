@@ -208,6 +208,9 @@ impl Reader {
         if let Some(secret) = access.and_then(|access| access.secret_ref.as_ref()) {
             self.object_name(&format!("{field}.secretRef.name"), &secret.name);
         }
+        if let Some(account) = access.and_then(|access| access.service_account_name.as_ref()) {
+            self.object_name(&format!("{field}.serviceAccountName"), account);
+        }
     }
 
     fn platform(&mut self, field: &str, text: &str) -> Option<Platform> {

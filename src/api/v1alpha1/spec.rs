@@ -149,11 +149,17 @@ pub struct Image {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RegistryAccess {
-    /// A Secret of type `kubernetes.io/dockerconfigjson` in the set's namespace. Absent means that registries
-    /// are asked without credentials.
+    /// A Secret of type `kubernetes.io/dockerconfigjson` (or `kubernetes.io/dockercfg`) in the set's namespace,
+    /// read anew for every look. Absent means that registries are asked without credentials, unless
+    /// `serviceAccountName` adds some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = {"name": "pull"}))]
     pub secret_ref: Option<LocalReference>,
+    /// A ServiceAccount in the set's namespace whose `imagePullSecrets` are added, as the kubelet would use them.
+    /// Absent means that none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::object_name", extend("example" = "default"))]
+    pub service_account_name: Option<String>,
     /// Use plain HTTP. Credentials then travel in the clear: for registries inside a cluster only.
     #[serde(default)]
     #[schemars(extend("example" = true))]
