@@ -8,7 +8,7 @@
 //!           │  └> fetch, facts (content of digests, never existence)
 //!           └> tags
 //!        ─> wire: session ─> transport ─> clients (every request, counted)
-//!             └> identity: auth ─> tokens
+//!             └> identity: auth ─> tokens ─> exchange
 //! ```
 
 use futures::future::BoxFuture;
@@ -27,9 +27,9 @@ pub enum Depth {
 /// How a repository is reached, and as whom.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// The credential for the repository's host. A registry that never asks for a configured credential is
-    /// not believed when it answers 404: that is Unknown(Auth), since it may hide what the credential shows.
-    pub credential: credentials::Credential,
+    /// The credentials for the repository, tried in turn. A registry that never asks for a configured credential
+    /// is not believed when it answers 404: that is Unknown(Auth), since it may hide what the credential shows.
+    pub credentials: Credentials,
     /// Plain HTTP, as Flux's `insecure`.
     pub insecure: bool,
 }
@@ -90,7 +90,8 @@ mod verdict;
 mod wire;
 
 pub use client::Client;
-pub use identity::{credentials, docker_config};
+pub use identity::credentials::{CredentialSource, Credentials};
+pub use identity::{credentials, docker_config, keyring};
 pub use wire::transport::{Observer, RequestKind, RequestRecord, Verb};
 
 #[cfg(test)]

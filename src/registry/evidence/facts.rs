@@ -198,8 +198,8 @@ mod tests {
     #[test]
     fn knowledge_is_shown_only_to_who_read_it() {
         let basic = Access {
-            credential: Credential::Basic { username: "u".into(), password: "p".to_owned().into() },
-            insecure: false,
+            credentials: Credential::Basic { username: "u".into(), password: "p".into() }.into(),
+            ..Access::default()
         };
         let anonymous = Access::default();
         let (one, other): (Repository, Repository) = ("r.io/a".parse().unwrap(), "r.io/b".parse().unwrap());

@@ -2,6 +2,7 @@
 
 mod auth;
 mod fixture;
+mod identity;
 mod look;
 mod tags;
 mod verdicts;
@@ -13,7 +14,7 @@ use fixture::Fixture;
 
 use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting};
-use crate::registry::identity::credentials::Credential;
+use crate::registry::identity::credentials::{Credential, Credentials};
 use crate::registry::{Access, Client, Depth, Question, Registry as _, RequestRecord};
 use crate::telemetry::clock::Clock;
 
@@ -57,12 +58,12 @@ impl Subject {
 }
 
 fn open() -> Access {
-    Access { credential: Credential::Anonymous, insecure: true }
+    Access { insecure: true, ..Access::default() }
 }
 
 fn basic(username: &str, password: &str) -> Access {
-    let credential = Credential::Basic { username: username.into(), password: password.to_owned().into() };
-    Access { credential, insecure: true }
+    let credential = Credential::Basic { username: username.into(), password: password.into() };
+    Access { credentials: credential.into(), ..open() }
 }
 
 fn repository(fixture: &Fixture) -> Repository {

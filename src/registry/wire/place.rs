@@ -17,6 +17,7 @@ pub(crate) struct Place<'a> {
     pub(crate) repository: &'a Repository,
     /// Scheme, host and port of the registry's API.
     pub(crate) base: Url,
+    /// Of everything that changes what is seen here.
     pub(crate) fingerprint: Fingerprint,
 }
 
@@ -32,7 +33,7 @@ impl<'a> Place<'a> {
                 format!("`{host}` of {repository} is no address ({error}); correct the repository"),
             )
         })?;
-        Ok(Self { access, repository, base, fingerprint: access.credential.fingerprint() })
+        Ok(Self { access, repository, base, fingerprint: access.credentials.fingerprint() })
     }
 
     /// The registry's host as the user knows it.
