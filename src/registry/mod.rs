@@ -85,6 +85,8 @@ pub trait Registry: Send + Sync {
 
 mod client;
 mod evidence;
+#[doc(hidden)]
+pub mod fuzz;
 mod identity;
 mod verdict;
 mod wire;
