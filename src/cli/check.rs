@@ -19,7 +19,7 @@ use crate::engine::observation::Observation;
 use crate::engine::policy::Policy;
 use crate::engine::record::Record;
 use crate::model::{ImageName, Tag};
-use crate::registry::{Access, Client, CredentialSource as _, Depth};
+use crate::registry::{Access, Client, CredentialSource as _, Depth, Pace};
 use crate::telemetry::clock::Clock;
 
 /// Generation of a spec that comes from a file.
@@ -119,7 +119,7 @@ async fn access(manifest: &Manifest, policy: &Policy, context: &Context) -> BTre
     for (image, written) in policy.images.iter().zip(&spec.images) {
         let insecure = validate::registry_access(spec, written).insecure;
         let credentials = source.credentials(&image.repository).await;
-        access.insert(image.name.clone(), Access { credentials, insecure });
+        access.insert(image.name.clone(), Access { credentials, insecure, ..Access::default() });
     }
     access
 }
@@ -139,7 +139,7 @@ fn look(
     let record = Record { floor, ..Record::default() };
     let mut observation = Observation { record, ..Observation::default() };
     let decision = runtime.block_on(async {
-        let client = Client::new(clock.clone());
+        let client = Client::new(clock.clone()).paced_by(Pace::of_one_command());
         let depth = if args.no_config { Depth::Manifests } else { Depth::Configs };
         let judged = async {
             let access = access.await;

@@ -89,7 +89,7 @@ pub async fn read(
         let wanted = wanted.get(&image.name).unwrap_or(&nothing);
         let source = sources.entry(wanted).or_insert_with(|| PullSecrets::new(&reader, wanted));
         let credentials = source.credentials(&image.repository).await;
-        let reached = Access { credentials, insecure: wanted.insecure };
+        let reached = Access { credentials, insecure: wanted.insecure, ..Access::default() };
         access.insert(image.name.clone(), reached);
     }
     access

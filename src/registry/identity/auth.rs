@@ -222,6 +222,7 @@ async fn challenge_now(transport: &Transport, claim: &Claim<'_>) -> Option<Chall
         form: None,
         body_max_bytes: CHALLENGE_BODY_MAX_BYTES,
         insecure: claim.place.access.insecure,
+        turn: claim.place.turn(),
     };
     transport.send(ask).await.ok().as_ref().and_then(challenge_of)
 }

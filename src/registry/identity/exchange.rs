@@ -119,6 +119,7 @@ impl Server {
             form: None,
             body_max_bytes: TOKEN_BODY_MAX_BYTES,
             insecure: claim.place.access.insecure,
+            turn: claim.place.turn(),
         }
     }
 
@@ -220,7 +221,7 @@ mod tests {
 
     fn server(realm: &str, insecure: bool) -> Result<String, String> {
         let credential = Credential::Basic { username: "user".into(), password: "hunter2".into() };
-        let access = Access { credentials: credential.clone().into(), insecure };
+        let access = Access { credentials: credential.clone().into(), insecure, ..Access::default() };
         let repository = "registry.example/acme/app".parse().unwrap();
         let place = Place::new(&access, &repository).unwrap();
         let candidate = Candidate { credential, source: "x".into() };

@@ -187,6 +187,9 @@ impl Session<'_> {
     }
 
     pub(crate) fn request(&self, verb: Verb, kind: RequestKind, last: &str) -> Ask {
+        if kind == RequestKind::Tags {
+            self.place.renew();
+        }
         let (path, accept) = match kind {
             RequestKind::Manifest => ("manifests", manifest::ACCEPT),
             RequestKind::Blob => ("blobs", "*/*"),
@@ -201,6 +204,7 @@ impl Session<'_> {
             form: None,
             body_max_bytes: MANIFEST_MAX_BYTES,
             insecure: self.place.access.insecure,
+            turn: self.place.turn(),
         }
     }
 }
