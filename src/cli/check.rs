@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::manifest::Manifest;
+use crate::api::v1alpha1::RegistryAccess;
 use crate::api::validate;
 use crate::cli::args::CheckArgs;
 use crate::cli::credential_helper::DockerConfigFile;
@@ -39,10 +40,8 @@ pub fn run(args: &CheckArgs, context: &Context) -> Result<u8> {
             .fold(error, |error, problem| error.because(problem.to_string()))
             .hint("edit the fields named above, then run this again")
     })?;
-    if let Some(source) = cluster_source(&manifest) {
-        context
-            .printer
-            .note(&format!("{source} cannot be read without a cluster, using your docker config instead"));
+    for (source, instead) in cluster_sources(&manifest) {
+        context.printer.note(&format!("{source} cannot be read without a cluster, using {instead} instead"));
     }
     let asked = pinned(&policy, args.tag.as_ref())?;
     let (decision, ran_out) = look(&asked, access(&manifest, &policy, context), args)?;
@@ -89,14 +88,27 @@ fn only_one(input: &Input, context: &Context) -> Result<Manifest> {
     manifests.pop().ok_or_else(|| CliError::new(format!("{} holds no ReleaseSet", input.name)))
 }
 
-/// The first object with credentials that the spec names for a registry.
-fn cluster_source(manifest: &Manifest) -> Option<String> {
+/// The first object of each kind that the spec names for a registry, with what stands in for it here.
+fn cluster_sources(manifest: &Manifest) -> Vec<(String, &'static str)> {
+    const DOCKER_CONFIG: &str = "your docker config";
     let spec = &manifest.spec;
-    spec.images.iter().find_map(|image| {
-        let registry = validate::registry_access(spec, image);
-        let secret = registry.secret_ref.map(|secret| format!("Secret `{}`", secret.name));
-        secret.or_else(|| registry.service_account_name.map(|name| format!("ServiceAccount `{name}`")))
-    })
+    let first = |kind: &str, of: fn(RegistryAccess) -> Option<String>| {
+        let name = spec.images.iter().find_map(|image| of(validate::registry_access(spec, image)));
+        name.map(|name| format!("{kind} `{name}`"))
+    };
+    let kinds: [(Option<String>, &str); 4] = [
+        (first("Secret", |registry| registry.secret_ref.map(|secret| secret.name)), DOCKER_CONFIG),
+        (first("ServiceAccount", |registry| registry.service_account_name), DOCKER_CONFIG),
+        (
+            first("Secret", |registry| registry.cert_secret_ref.map(|secret| secret.name)),
+            "the system's CAs (or those of SSL_CERT_FILE)",
+        ),
+        (
+            first("Secret", |registry| registry.proxy_secret_ref.map(|secret| secret.name)),
+            "HTTPS_PROXY of your environment",
+        ),
+    ];
+    kinds.into_iter().filter_map(|(source, instead)| Some((source?, instead))).collect()
 }
 
 /// The policy under which `tag` is looked at whatever the order says, as if it were pinned.

@@ -4,7 +4,7 @@
 //! without the token: an anonymous 404 would read as "the image is missing" (registry research §1.2).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
@@ -221,7 +221,7 @@ async fn challenge_now(transport: &Transport, claim: &Claim<'_>) -> Option<Chall
         authorization: None,
         form: None,
         body_max_bytes: CHALLENGE_BODY_MAX_BYTES,
-        insecure: claim.place.access.insecure,
+        route: Arc::clone(&claim.place.route),
         turn: claim.place.turn(),
     };
     transport.send(ask).await.ok().as_ref().and_then(challenge_of)

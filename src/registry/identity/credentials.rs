@@ -138,7 +138,8 @@ impl Credentials {
             [credential.to_vec(), candidate.source.clone().into_bytes()]
         });
         let problems = self.problems().into_iter().map(|problem| problem.as_bytes().to_vec());
-        Fingerprint::of(std::iter::once(b"credentials".to_vec()).chain(candidates).chain(problems))
+        let parts: Vec<Vec<u8>> = candidates.chain(problems).collect();
+        Fingerprint::of("credentials", &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 }
 
@@ -161,7 +162,7 @@ impl Credential {
             }
             Self::RegistryToken { token } => ("registry token", "", token),
         };
-        Fingerprint::of([kind, name, secret.expose_secret()])
+        Fingerprint::of(kind, &[name.as_bytes(), secret.expose_secret().as_bytes()])
     }
 
     /// The value of an `Authorization: Basic` header; `None` for what has no user name.
@@ -191,20 +192,20 @@ pub(crate) fn sensitive(value: &str) -> Option<HeaderValue> {
 // === impl Fingerprint ===
 
 impl Fingerprint {
-    /// Over parts in their order; the length of each keeps `a:b`, `c` apart from `a`, `b:c`.
-    pub(crate) fn of(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
+    /// The fingerprint of something of a `kind` that consists of these parts.
+    pub(crate) fn of(kind: &str, parts: &[&[u8]]) -> Self {
         let mut hash = Sha256::new();
-        for part in parts {
-            let part = part.as_ref();
+        for part in [kind.as_bytes()].iter().chain(parts) {
+            // The length keeps "ab", "c" apart from "a", "bc".
             hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
             hash.update(part);
         }
         Self(hash.finalize().into())
     }
 
-    /// The identity of who is both.
+    /// Both together, as one identity.
     pub(crate) fn and(self, other: Self) -> Self {
-        Self::of([self.0, other.0])
+        Self::of("and", &[&self.0, &other.0])
     }
 }
 

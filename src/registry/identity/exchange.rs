@@ -2,6 +2,8 @@
 //!
 //! Sources: distribution's `docs/spec/auth/token.md` and `docs/spec/auth/oauth.md`.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -118,7 +120,7 @@ impl Server {
             authorization: None,
             form: None,
             body_max_bytes: TOKEN_BODY_MAX_BYTES,
-            insecure: claim.place.access.insecure,
+            route: Arc::clone(&claim.place.route),
             turn: claim.place.turn(),
         }
     }

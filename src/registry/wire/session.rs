@@ -1,6 +1,8 @@
 //! One place asked as one identity: sends, proves who asks, judges, verifies. Everything above this file deals
 //! in sightings.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 
 use crate::model::sighting::{Doubt, DoubtKind};
@@ -203,7 +205,7 @@ impl Session<'_> {
             authorization: None,
             form: None,
             body_max_bytes: MANIFEST_MAX_BYTES,
-            insecure: self.place.access.insecure,
+            route: Arc::clone(&self.place.route),
             turn: self.place.turn(),
         }
     }
