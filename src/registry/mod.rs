@@ -10,7 +10,7 @@
 //!           └> tags ─> paging; blobs
 //!        ─> wire: session ─> retry ─> transport ─> pace (every request waits for its host's turn)
 //!             │                        └> clients (every request, counted)
-//!             └> identity: auth ─> tokens
+//!             └> identity: auth ─> tokens ─> exchange
 //! ```
 
 use std::sync::Arc;
@@ -32,9 +32,9 @@ pub enum Depth {
 /// How a repository is reached, and as whom.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// The credential for the repository's host. A registry that never asks for a configured credential is
-    /// not believed when it answers 404: that is Unknown(Auth), since it may hide what the credential shows.
-    pub credential: credentials::Credential,
+    /// The credentials for the repository, tried in turn. A registry that never asks for a configured credential
+    /// is not believed when it answers 404: that is Unknown(Auth), since it may hide what the credential shows.
+    pub credentials: Credentials,
     /// Plain HTTP, as Flux's `insecure`.
     pub insecure: bool,
     /// CAs and client certificate of the registry and of whom it names; `None` means the system's CAs.
@@ -129,7 +129,8 @@ mod verdict;
 mod wire;
 
 pub use client::Client;
-pub use identity::{credentials, docker_config};
+pub use identity::credentials::{CredentialSource, Credentials};
+pub use identity::{credentials, docker_config, keyring};
 pub use wire::pace::{HostObserver, HostState, Pace, Quota};
 pub use wire::proxy::Proxy;
 pub use wire::tls::{Tls, TlsPem};
