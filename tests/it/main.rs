@@ -17,4 +17,6 @@ mod engine;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod registry;
+#[cfg(test)]
 mod scenarios;
