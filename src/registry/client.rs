@@ -11,6 +11,7 @@ use crate::registry::evidence::tags::tags;
 use crate::registry::identity::auth::Auth;
 use crate::registry::verdict::{Absence, sighting};
 use crate::registry::wire::habits::Habits;
+use crate::registry::wire::pace::{HostObserver, Pace};
 use crate::registry::wire::place::Place;
 use crate::registry::wire::session::{Session, Shared};
 use crate::registry::wire::transport::{Observer, Transport};
@@ -31,7 +32,7 @@ impl Client {
     pub fn new(clock: Clock) -> Self {
         Self {
             shared: Shared {
-                transport: Transport::new(),
+                transport: Transport::new(clock.clone()),
                 auth: Auth::new(clock.clone()),
                 facts: Facts::default(),
                 habits: Habits::default(),
@@ -44,6 +45,20 @@ impl Client {
     #[must_use]
     pub fn observed_by(mut self, observer: Observer) -> Self {
         self.shared.transport.observe(observer);
+        self
+    }
+
+    /// The same client; hosts are asked at `pace` instead of the default one.
+    #[must_use]
+    pub fn paced_by(mut self, pace: Pace) -> Self {
+        self.shared.transport.pacer.set_pace(pace);
+        self
+    }
+
+    /// The same client; `observer` is told how each host takes its requests.
+    #[must_use]
+    pub fn hosts_observed_by(mut self, observer: HostObserver) -> Self {
+        self.shared.transport.observe_hosts(observer);
         self
     }
 

@@ -7,9 +7,12 @@
 //! client ─> evidence: look ─> walk ─> flatten     pure: challenge, guard, manifest, flatten, verdict
 //!           │  └> fetch, facts (content of digests, never existence)
 //!           └> tags
-//!        ─> wire: session ─> transport ─> clients (every request, counted)
+//!        ─> wire: session ─> retry ─> transport ─> pace (every request waits for its host's turn)
+//!             │                        └> clients (every request, counted)
 //!             └> identity: auth ─> tokens
 //! ```
+
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
@@ -32,6 +35,8 @@ pub struct Access {
     pub credential: credentials::Credential,
     /// Plain HTTP, as Flux's `insecure`.
     pub insecure: bool,
+    /// Who asks: `namespace/name` of a set. Askers take turns at a host; it changes nothing of what is seen.
+    pub asker: Option<Arc<str>>,
 }
 
 /// One question about one tag of one repository.
@@ -85,12 +90,15 @@ pub trait Registry: Send + Sync {
 
 mod client;
 mod evidence;
+#[doc(hidden)]
+pub mod fuzz;
 mod identity;
 mod verdict;
 mod wire;
 
 pub use client::Client;
 pub use identity::{credentials, docker_config};
+pub use wire::pace::{HostObserver, HostState, Pace, Quota};
 pub use wire::transport::{Observer, RequestKind, RequestRecord, Verb};
 
 #[cfg(test)]
