@@ -25,7 +25,7 @@ pub enum Kind {
 /// A running registry, ended on drop.
 pub struct RealRegistry {
     url: Url,
-    _server: Server,
+    server: Server,
 }
 
 // === impl Kind ===
@@ -74,7 +74,16 @@ impl RealRegistry {
         let root = url.join("v2/").expect("the path is valid");
         // 401 is an answer too.
         server.ready(async || reqwest::get(root.clone()).await.is_ok()).await;
-        Some(Self { url, _server: server })
+        Some(Self { url, server })
+    }
+
+    /// Points a tag at a manifest that was pushed, by writing the link that distribution (and docker-registry) keeps on disk: a
+    /// push costs several syncs, which makes thousands slow.
+    pub fn link(&self, repository: &str, tag: &str, digest: &str) {
+        let tags = format!("data/docker/registry/v2/repositories/{repository}/_manifests/tags");
+        let place = self.server.folder().join(tags).join(tag).join("current");
+        std::fs::create_dir_all(&place).expect("the folder is ours");
+        std::fs::write(place.join("link"), digest).expect("the folder is ours");
     }
 
     /// Where it answers: plain HTTP.

@@ -85,7 +85,7 @@ fn cases(report: &str) -> Vec<Case> {
         .split("<testcase")
         .skip(1)
         .map(|text| {
-            let said = text.find("<failure").or_else(|| text.find("<error"));
+            let said = text.find("<system-out>");
             let class = attribute(text, "classname").unwrap_or_default();
             Case {
                 name: format!("{class}/{}", attribute(text, "name").unwrap_or_default()),
