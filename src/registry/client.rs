@@ -62,6 +62,16 @@ impl Client {
         self
     }
 
+    /// The same client; `names` knows the addresses of hosts, and no environment names a proxy.
+    #[cfg(test)]
+    pub(crate) fn resolving_by(
+        mut self,
+        names: std::sync::Arc<dyn crate::registry::wire::resolve::Names>,
+    ) -> Self {
+        self.shared.transport.resolve_by(names);
+        self
+    }
+
     async fn head(
         &self,
         access: &Access,

@@ -112,6 +112,7 @@ fn describe(request: &Request<Body>, sequence: u64) -> RequestInfo {
     RequestInfo {
         sequence,
         method: request.method().clone(),
+        version: request.version(),
         path: path.to_owned(),
         query: request.uri().query().map(str::to_owned),
         operation,
