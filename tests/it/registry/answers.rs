@@ -7,9 +7,9 @@ use tidegate::embedded::image::{MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST};
 use tidegate::embedded::registry::{Auth, BearerAuth, On, Operation, Reply, Rule, Step, When};
 use tidegate::model::Sighting;
 use tidegate::model::sighting::DoubtKind;
-use tidegate::registry::{Access, Registry as _};
+use tidegate::registry::Access;
 
-use super::scene::{Scene, anonymous, credentials, doubt, images, known, present};
+use super::scene::{Scene, anonymous, credentials, doubt, images, known, look, present};
 
 /// Larger than any manifest that is read.
 const TOO_LARGE_BYTES: usize = (4 << 20) + 1;
@@ -139,7 +139,7 @@ async fn a_host_without_an_address_is_unknown_transient() {
     let scene = Scene::open().await;
     let mut question = scene.question("v1");
     question.repository = "no-such-host.invalid/acme/app".parse().unwrap();
-    doubt(&scene.client.look(&anonymous(), &question).await, DoubtKind::Transient);
+    doubt(&look(&scene.client, &anonymous(), &question).await, DoubtKind::Transient);
 }
 
 #[tokio::test(start_paused = true)]
@@ -279,7 +279,7 @@ async fn a_blob_elsewhere_is_read_without_the_credential_and_only_where_it_may_l
     question.platforms.truncate(1);
     let config = &images("v1")[0].config.digest;
     to(&format!("http://{}/v2/acme/app/blobs/{config}", storage.registry.host()));
-    let evidence = present(&scene.client.look(&known(), &question).await);
+    let evidence = present(&look(&scene.client, &known(), &question).await);
     assert!(evidence.children.values().all(Sighting::is_present), "{evidence:?}");
     assert_eq!(storage.registry.count(|request| request.info.with_credentials), 0);
     assert_eq!(storage.registry.total(), 1);

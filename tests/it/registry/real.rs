@@ -8,10 +8,12 @@ use tidegate::embedded::image::{Content, Image, Index, MEDIA_TYPE_INDEX, sha256}
 use tidegate::embedded::registry::{DOCKER_LIST, DOCKER_MANIFEST};
 use tidegate::model::sighting::{DefectKind, DoubtKind};
 use tidegate::model::{Digest, ImageEvidence, Repository, Sighting};
-use tidegate::registry::{Access, Client, Depth, Question, Registry as _};
+use tidegate::registry::{Access, Client, Depth, Question};
 use tidegate::telemetry::clock::Clock;
 
-use super::scene::{APP, anonymous, broken, doubt, image, images, login, platform, present};
+use super::scene::{
+    APP, anonymous, broken, doubt, head, image, images, login, look, platform, present, tags,
+};
 use crate::cluster::push::Pusher;
 use crate::cluster::registries::{Kind, RealRegistry, USER};
 
@@ -56,7 +58,7 @@ impl Real {
             revision_keys: Vec::new(),
             depth: Depth::Configs,
         };
-        self.client.look(access, &question).await
+        look(&self.client, access, &question).await
     }
 
     async fn push(&self, images: Vec<Image>) -> Digest {
@@ -74,7 +76,7 @@ async fn present_index(real: Real) {
     let evidence = present(&real.look().await);
     assert_eq!(evidence.digest, digest);
     assert!(evidence.children.len() == 2 && evidence.children.values().all(Sighting::is_present));
-    let head = real.client.head_tag(&anonymous(), &real.repository(), &"v1".parse().unwrap()).await;
+    let head = head(&real.client, &anonymous(), &real.repository(), "v1").await;
     assert_eq!(present(&head), digest, "HEAD tells the digest");
     assert_eq!(present(&real.look().await), evidence, "and a second look sees the same");
 }
@@ -158,7 +160,7 @@ async fn moved_tag(real: Real) {
     assert_eq!(present(&real.look().await).digest, before);
     let after = real.push(images("v1 again")).await;
     assert_ne!(before, after);
-    let head = real.client.head_tag(&anonymous(), &real.repository(), &"v1".parse().unwrap()).await;
+    let head = head(&real.client, &anonymous(), &real.repository(), "v1").await;
     assert_eq!(present(&head), after);
     assert_eq!(present(&real.look().await).digest, after);
 }
@@ -169,9 +171,9 @@ async fn many_tags(real: Real) {
     for number in 1..MANY_TAGS {
         real.registry.link(APP, &format!("main-{number:05}"), &digest);
     }
-    let tags = present(&real.client.tags(&anonymous(), &real.repository()).await);
+    let tags = present(&tags(&real.client, &anonymous(), &real.repository()).await);
     assert_eq!(tags.len(), MANY_TAGS);
-    let head = real.client.head_tag(&anonymous(), &real.repository(), &tags[700].parse().unwrap()).await;
+    let head = head(&real.client, &anonymous(), &real.repository(), &tags[700]).await;
     assert_eq!(present(&head).as_str(), digest, "what was linked is there");
 }
 

@@ -83,12 +83,12 @@ impl Scene {
     }
 
     pub async fn look_as(&self, access: &Access, tag: &str) -> Sighting<ImageEvidence> {
-        self.client.look(access, &self.question(tag)).await
+        look(&self.client, access, &self.question(tag)).await
     }
 
     /// What HEAD says of `acme/app:v1`.
     pub async fn head(&self) -> Sighting<Digest> {
-        self.client.head_tag(&anonymous(), &self.repository(), &"v1".parse().unwrap()).await
+        head(&self.client, &anonymous(), &self.repository(), "v1").await
     }
 
     /// The tag list, asked without a credential.
@@ -97,7 +97,7 @@ impl Scene {
     }
 
     pub async fn tags_as(&self, access: &Access) -> Sighting<Vec<String>> {
-        self.client.tags(access, &self.repository()).await
+        tags(&self.client, access, &self.repository()).await
     }
 
     /// The clock of registry and client.
@@ -125,6 +125,20 @@ fn client(clock: &Clock, records: &Arc<Mutex<Vec<RequestRecord>>>) -> Client {
     let kept = Arc::clone(records);
     Client::new(clock.clone())
         .observed_by(Arc::new(move |record: &RequestRecord| kept.lock().unwrap().push(record.clone())))
+}
+
+// The three questions, in one place for the whole suite.
+
+pub async fn look(client: &Client, access: &Access, question: &Question) -> Sighting<ImageEvidence> {
+    client.look(access, question).await
+}
+
+pub async fn tags(client: &Client, access: &Access, repository: &Repository) -> Sighting<Vec<String>> {
+    client.tags(access, repository).await
+}
+
+pub async fn head(client: &Client, access: &Access, repository: &Repository, tag: &str) -> Sighting<Digest> {
+    client.head_tag(access, repository, &tag.parse().unwrap()).await
 }
 
 /// The images of a tag for linux/amd64 and linux/arm64.
