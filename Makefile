@@ -6,7 +6,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 
 # The real parts that the suites run against.
-TOOLS := etcd kube-apiserver registry
+TOOLS := etcd kube-apiserver registry docker-registry ggcr-registry conformance
 
 CRD := crds/tidegate.dev_releasesets.yaml
 

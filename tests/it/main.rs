@@ -21,6 +21,8 @@ mod reach;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod registry;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod sharing;

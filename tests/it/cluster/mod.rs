@@ -4,6 +4,7 @@
 pub mod certificates;
 pub mod control_plane;
 pub mod push;
+pub mod registries;
 pub mod registry;
 pub mod server;
 pub mod tools;
