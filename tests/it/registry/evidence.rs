@@ -87,6 +87,16 @@ async fn a_config_that_is_gone_is_broken_and_named() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_layer_that_is_gone_is_broken_where_blobs_are_verified() {
+    let scene = Scene::with_app(Auth::Open).await;
+    let layer = images("v1")[0].layer.digest.clone();
+    assert!(scene.registry.delete_blob(APP, &layer));
+    assert!(cell(&present(&scene.look().await), "linux/amd64").is_present());
+    let evidence = present(&scene.look_at_blobs().await);
+    broken(&cell(&evidence, "linux/amd64"), &DefectKind::DanglingBlob(layer.parse().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn nested_indexes_are_followed_to_a_bound() {
     let scene = Scene::open().await;
     let app = image("linux/amd64", "v1");

@@ -113,12 +113,16 @@ async fn a_truncated_list_is_unknown_transient() {
 async fn a_link_to_another_place_is_not_followed() {
     let elsewhere = Scene::with_app(Auth::Open).await;
     let there = format!("http://{}/v2/acme/app/tags/list?last=a", elsewhere.registry.host());
-    for target in [&*there, "https://registry.invalid/v2/acme/app/tags/list", "//registry.invalid/v2/"] {
+    for target in ["https://registry.invalid/v2/acme/app/tags/list", "//registry.invalid/v2/"] {
         let scene = Scene::with_app(Auth::Open).await;
         scene.plan(Rule::new(On::tags()).answer(page(&["a"]).header("link", next(target))));
         doubt(&scene.tags().await, DoubtKind::Protocol);
         assert_eq!(scene.count(Operation::Tags), 1);
     }
+    // The same host at another port: a proxy's mistake, of which path and query are taken and nothing else.
+    let scene = Scene::with_app(Auth::Open).await;
+    scene.plan(Rule::new(On::tags()).answer(page(&["a"]).header("link", next(&there))));
+    assert_eq!(present(&scene.tags().await), ["a"]);
     assert_eq!(elsewhere.registry.total(), 0, "not even asked");
 }
 

@@ -102,6 +102,7 @@ const MATRIX: &[(Origin, &str, &str, &str)] = &[
     ),
     (Habit, "GAR: tags/list with manifest", HABITS, "gar_tag_lists_with_their_manifests_are_read"),
     (Habit, "ACR: 429 under load", HABITS, "acr_under_load_is_unknown_throttled"),
+    (Habit, "ACR: OAuth2 with an identity token", HABITS, "acr_takes_an_identity_token_by_post"),
     (
         Habit,
         "Quay: TOO_MANY_TAGS_REQUESTED and 413",
@@ -117,7 +118,12 @@ const MATRIX: &[(Origin, &str, &str, &str)] = &[
         HABITS,
         "artifactory_answers_403_for_an_absent_tag_which_is_not_missing",
     ),
-    (Habit, "Nexus: Link drops the port", HABITS, "nexus_loses_the_port_of_its_link_which_is_not_followed"),
+    (
+        Habit,
+        "Nexus: Link drops the port",
+        HABITS,
+        "nexus_loses_the_port_of_its_link_which_is_followed_on_its_own_address",
+    ),
     (Habit, "Nexus: digest header missing", HABITS, "nexus_without_digest_headers_is_hashed"),
     (
         Habit,
@@ -140,6 +146,12 @@ const MATRIX: &[(Origin, &str, &str, &str)] = &[
     (Habit, "paging: page 1 again (ggcr)", LISTS, "a_list_stuck_at_its_first_page_is_not_taken_twice"),
     (Failure, "401 then token", TOKENS, "a_401_is_answered_with_one_token_for_the_whole_look"),
     (Failure, "token expires mid-operation", TOKENS, "a_token_that_ends_on_the_way_is_refreshed_once"),
+    (
+        Failure,
+        "403 for a token that ended is refreshed once",
+        TOKENS,
+        "a_403_that_says_the_token_expired_is_refreshed_once",
+    ),
     (Failure, "refresh token once, then Unknown", TOKENS, "a_token_that_is_never_good_is_unknown_auth"),
     (Failure, "token endpoint down", TOKENS, "a_token_server_that_cannot_be_reached_is_unknown_transient"),
     (
@@ -196,7 +208,12 @@ const MATRIX: &[(Origin, &str, &str, &str)] = &[
     (Failure, "tag deleted after commit", EVIDENCE, "a_tag_deleted_after_it_was_seen_is_missing"),
     (Failure, "listing flaps", LISTS, "a_list_that_flaps_hides_no_manifest"),
     (Failure, "listing stuck at 1,000", LISTS, "a_list_stuck_at_its_first_page_is_not_taken_twice"),
-    (Failure, "Link drops the port", HABITS, "nexus_loses_the_port_of_its_link_which_is_not_followed"),
+    (
+        Failure,
+        "Link drops the port",
+        HABITS,
+        "nexus_loses_the_port_of_its_link_which_is_followed_on_its_own_address",
+    ),
     (Failure, "page size refused (Quay)", HABITS, "quay_refuses_more_than_100_tags_per_page_in_two_ways"),
     (Failure, "9,036 tags", LISTS, "nine_thousand_tags_are_read_page_by_page"),
     (
@@ -254,6 +271,7 @@ const MATRIX: &[(Origin, &str, &str, &str)] = &[
         "a_child_that_vanishes_between_two_looks_is_noticed",
     ),
     (Issue, "config blob is gone", EVIDENCE, "a_config_that_is_gone_is_broken_and_named"),
+    (Issue, "layer is gone", EVIDENCE, "a_layer_that_is_gone_is_broken_where_blobs_are_verified"),
     (
         Issue,
         "single manifest through its config",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidegate::embedded::image::{Content, Image, Index, MEDIA_TYPE_INDEX, sha256};
 use tidegate::embedded::registry::{DOCKER_LIST, DOCKER_MANIFEST};
 use tidegate::model::sighting::{DefectKind, DoubtKind};
-use tidegate::model::{Digest, ImageEvidence, Repository, Sighting};
+use tidegate::model::{Digest, ImageEvidence, Repository, Sighting, Verify};
 use tidegate::registry::{Access, Client, Depth, Question};
 use tidegate::telemetry::clock::Clock;
 
@@ -51,14 +51,23 @@ impl Real {
     }
 
     async fn look_as(&self, access: &Access, tag: &str) -> Sighting<ImageEvidence> {
-        let question = Question {
+        look(&self.client, access, &self.question(tag, Verify::Manifests)).await
+    }
+
+    fn question(&self, tag: &str, verify: Verify) -> Question {
+        Question {
             repository: self.repository(),
             tag: tag.parse().unwrap(),
             platforms: vec![platform("linux/amd64"), platform("linux/arm64")],
             revision_keys: Vec::new(),
             depth: Depth::Configs,
-        };
-        look(&self.client, access, &question).await
+            verify,
+        }
+    }
+
+    /// Looks at `v1` and at every blob that it names.
+    async fn look_at_blobs(&self) -> Sighting<ImageEvidence> {
+        look(&self.client, &anonymous(), &self.question("v1", Verify::Blobs)).await
     }
 
     async fn push(&self, images: Vec<Image>) -> Digest {
@@ -136,6 +145,16 @@ async fn lost_config(real: Real) {
     broken(&real.cell("linux/amd64").await, &DefectKind::DanglingBlob(config.parse().unwrap()));
 }
 
+async fn lost_layer(real: Real) {
+    real.push(images("v1")).await;
+    let layer = images("v1")[0].layer.digest.clone();
+    real.pusher.delete_blob(APP, &layer).await;
+    assert!(real.cell("linux/amd64").await.is_present(), "a manifest says nothing of its layers");
+    let evidence = present(&real.look_at_blobs().await);
+    let amd64 = evidence.cell(&platform("linux/amd64"));
+    broken(&amd64, &DefectKind::DanglingBlob(layer.parse().unwrap()));
+}
+
 async fn missing_platform(real: Real) {
     real.push(vec![image("linux/amd64", "v1")]).await;
     assert!(real.cell("linux/amd64").await.is_present());
@@ -187,6 +206,17 @@ async fn basic_credentials(real: Real) {
     doubt(&real.look_as(&anonymous(), "v1").await, DoubtKind::Auth);
 }
 
+/// ggcr cuts a list off at `n`, gives no Link, and begins again beyond the end.
+async fn many_tags_without_link(real: Real) {
+    let app = image("linux/amd64", "v1");
+    real.pusher.image(APP, Some("v1"), &app).await;
+    for number in 1..MANY_TAGS {
+        real.pusher.manifest(APP, &format!("main-{number:05}"), &app.manifest).await;
+    }
+    let tags = present(&tags(&real.client, &anonymous(), &real.repository()).await);
+    assert_eq!(tags.len(), MANY_TAGS);
+}
+
 /// One test per case and registry; skipped with a word when the registry is not built.
 macro_rules! before {
     ($module:ident, $kind:expr, $start:ident: $($case:ident),+) => {
@@ -206,13 +236,13 @@ macro_rules! before {
 }
 
 before!(docker_registry, Kind::DockerRegistry, start:
-    present_index, present_docker_list, single_manifest, missing_repository_and_tag, dangling_child, lost_config,
+    present_index, present_docker_list, single_manifest, missing_repository_and_tag, dangling_child, lost_config, lost_layer,
     missing_platform, attestations, moved_tag, many_tags);
 before!(docker_registry_guarded, Kind::DockerRegistry, guarded: basic_credentials);
 before!(distribution, Kind::Distribution, start:
-    present_index, present_docker_list, single_manifest, missing_repository_and_tag, dangling_child, lost_config,
+    present_index, present_docker_list, single_manifest, missing_repository_and_tag, dangling_child, lost_config, lost_layer,
     missing_platform, attestations, moved_tag, many_tags);
 before!(distribution_guarded, Kind::Distribution, guarded: basic_credentials);
 before!(ggcr, Kind::Ggcr, start:
-    present_index, present_docker_list, single_manifest, missing_repository_and_tag, dangling_child, lost_config,
-    missing_platform, attestations, moved_tag);
+    present_index, present_docker_list, single_manifest, missing_repository_and_tag, dangling_child, lost_config, lost_layer,
+    missing_platform, attestations, moved_tag, many_tags_without_link);

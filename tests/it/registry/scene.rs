@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
 use tidegate::embedded::image::{Image, ImageDescription, ImagePlatform, Index};
 use tidegate::embedded::registry::{Auth, Credentials, Operation, Options, RegistryServer, Rule};
 use tidegate::model::sighting::{Defect, DefectKind, Doubt, DoubtKind};
-use tidegate::model::{Digest, ImageEvidence, Platform, Repository, Sighting};
+use tidegate::model::{Digest, ImageEvidence, Platform, Repository, Sighting, Verify};
 use tidegate::registry::credentials::Credential;
 use tidegate::registry::{Access, Client, Depth, Question, Registry as _, RequestRecord};
 use tidegate::telemetry::clock::Clock;
@@ -74,6 +75,7 @@ impl Scene {
             platforms: vec![platform("linux/amd64"), platform("linux/arm64")],
             revision_keys: Vec::new(),
             depth: Depth::Configs,
+            verify: Verify::Manifests,
         }
     }
 
@@ -84,6 +86,11 @@ impl Scene {
 
     pub async fn look_as(&self, access: &Access, tag: &str) -> Sighting<ImageEvidence> {
         look(&self.client, access, &self.question(tag)).await
+    }
+
+    /// Looks at `acme/app:v1` and at every blob that it names.
+    pub async fn look_at_blobs(&self) -> Sighting<ImageEvidence> {
+        look(&self.client, &anonymous(), &Question { verify: Verify::Blobs, ..self.question("v1") }).await
     }
 
     /// What HEAD says of `acme/app:v1`.
@@ -130,11 +137,19 @@ fn client(clock: &Clock, records: &Arc<Mutex<Vec<RequestRecord>>>) -> Client {
 // The three questions, in one place for the whole suite.
 
 pub async fn look(client: &Client, access: &Access, question: &Question) -> Sighting<ImageEvidence> {
-    client.look(access, question).await
+    client.look(access, question, Timestamp::MAX).await.sighting
 }
 
 pub async fn tags(client: &Client, access: &Access, repository: &Repository) -> Sighting<Vec<String>> {
-    client.tags(access, repository).await
+    let list = client.tags(access, repository, Timestamp::MAX).await.sighting;
+    // A list that is not whole is discovery all the same; the suite is about what can be relied upon.
+    match list {
+        Sighting::Present(list) => match list.incomplete.clone() {
+            None => Sighting::Present(list.iter().map(str::to_owned).collect()),
+            Some(doubt) => Sighting::Unknown(doubt),
+        },
+        other => other.map(|_| Vec::new()),
+    }
 }
 
 pub async fn head(client: &Client, access: &Access, repository: &Repository, tag: &str) -> Sighting<Digest> {
@@ -158,7 +173,13 @@ pub fn anonymous() -> Access {
 /// Plain HTTP with user and password.
 pub fn login(username: &str, password: &str) -> Access {
     let credential = Credential::Basic { username: username.into(), password: password.to_owned().into() };
-    Access { credential, ..anonymous() }
+    Access { credentials: credential.into(), ..anonymous() }
+}
+
+/// Plain HTTP with an identity token, as `docker login` leaves one for ACR.
+pub fn identity_token(token: &str) -> Access {
+    let credential = Credential::IdentityToken { username: None, token: token.to_owned().into() };
+    Access { credentials: credential.into(), ..anonymous() }
 }
 
 /// Plain HTTP with what the registries of this suite know.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tidegate::embedded::registry::{Auth, BearerAuth, On, Operation, Reply, Rule, Step, When};
+use tidegate::embedded::registry::{Auth, BearerAuth, Habit, On, Operation, Reply, Rule, Step, When};
 use tidegate::model::Sighting;
 use tidegate::model::sighting::DoubtKind;
 
@@ -43,7 +43,9 @@ async fn a_token_that_ends_on_the_way_is_refreshed_once() {
     let scene = Scene::with_app(bearer()).await;
     assert!(scene.look_as(&known(), "v1").await.is_present());
     scene.registry.revoke_tokens();
-    assert!(scene.look_as(&known(), "v1").await.is_present());
+    // A tag that was not read before: a HEAD brings no text that could say so.
+    scene.push("v2");
+    assert!(scene.look_as(&known(), "v2").await.is_present());
     assert_eq!(scene.count(Operation::Token), 2);
 }
 
@@ -185,5 +187,18 @@ async fn tokens_are_renewed_before_they_end() {
     tokio::time::sleep(Duration::from_secs(95)).await;
     present(&scene.look_as(&known(), "v1").await);
     assert!(!scene.statuses().contains(&Some(401)), "the old token was still good and not sent");
+    assert_eq!(scene.count(Operation::Token), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_403_that_says_the_token_expired_is_refreshed_once() {
+    let scene = Scene::with_app(bearer()).await;
+    // A credential that is not taken any more is answered by 403 "Your authorization token has expired".
+    scene.registry.adopt(Habit::Ecr);
+    assert!(scene.look_as(&known(), "v1").await.is_present());
+    scene.registry.revoke_tokens();
+    // A tag that was not read before: a HEAD brings no text that could say so.
+    scene.push("v2");
+    assert!(scene.look_as(&known(), "v2").await.is_present());
     assert_eq!(scene.count(Operation::Token), 2);
 }
