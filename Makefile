@@ -6,7 +6,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 
 # The real parts that the suites run against.
-TOOLS := etcd kube-apiserver registry
+TOOLS := etcd kube-apiserver registry ggcr-registry conformance
 # What a real node takes beside them; only root on Linux can run one.
 NODE_TOOLS := kube-controller-manager kube-scheduler kubelet probe containerd runc cni-plugins
 CAN_RUN_NODE := $(filter Linux-0,$(shell uname -s)-$(shell id -u))
@@ -22,14 +22,15 @@ test: ## Build what the suites need, then run all of them
 	@hack/tools $(TOOLS) & tools=$$!; \
 	if ! cargo test --all-targets --no-run; then kill $$tools 2>/dev/null || true; exit 1; fi; \
 	wait $$tools
-	@# Where these cannot be had the suites that need a node say so, and fail under CI.
+	@# Where these cannot be had the suites that need them say so, and fail under CI.
+	@hack/tools docker-registry || true
 	@$(if $(CAN_RUN_NODE),hack/tools $(NODE_TOOLS) || true,true)
 	@# A node cluster ends after its test process, not with it.
 	@status=0; cargo test --all-targets || status=$$?; hack/cluster sweep; exit $$status
 
 .PHONY: cluster-up
 cluster-up: ## Start a real one-node Kubernetes with a registry to play with (Linux, root)
-	@hack/tools $(TOOLS) $(NODE_TOOLS)
+	@hack/tools etcd kube-apiserver registry $(NODE_TOOLS)
 	@hack/cluster up
 
 .PHONY: cluster-down
@@ -54,3 +55,9 @@ lint: ## Check format and lints
 .PHONY: docs
 docs: ## Build the documentation of the source; warnings are errors
 	RUSTDOCFLAGS="-D warnings $${RUSTDOCFLAGS:-}" cargo doc --no-deps
+
+.PHONY: fuzz
+fuzz: ## Search for inputs that break a parser: make fuzz TARGET=link (needs cargo-fuzz and a nightly compiler)
+	@test -n "$(TARGET)" || { echo "name one with TARGET=; there are: $$(ls fuzz/corpus | tr '\n' ' ')" >&2; exit 2; }
+	@mkdir -p fuzz/found/$(TARGET)
+	cargo +nightly fuzz run $(TARGET) fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) -- -max_len=8192 $(FUZZ_ARGS)

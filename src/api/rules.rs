@@ -193,6 +193,12 @@ pub const PLATFORMS_NOT_WINDOWS: Rule = rule(
 pub const SKIP_UNIQUE: Rule =
     rule("self.all(t, self.exists_one(u, u == t))", "names a tag twice: remove one");
 
+/// How a registry is reached: who names certificates means TLS, and `insecure` is no word for "do not verify" here.
+pub const REGISTRY_CERTIFICATES: Rule = rule_at(
+    ".insecure",
+    "!has(self.certSecretRef) || !self.insecure",
+    "certSecretRef is for TLS and insecure is plain HTTP, which uses no certificate: remove one of the two",
+);
 /// One image.
 pub const IMAGE: &[Rule] = &[rule_at(
     ".advisoryPlatforms",
@@ -230,8 +236,8 @@ pub const EXCLUDE: &[Rule] =
     &[rule("self.all(e, 'x'.matches(e) ? true : true)", "the pattern is no regular expression")];
 /// The candidate policy.
 pub const POLICY_ONE: Rule = rule(
-    "[has(self.numerical), has(self.alphabetical)].filter(x, x).size() == 1",
-    "has none or several policies: set exactly one of numerical and alphabetical",
+    "[has(self.semver), has(self.numerical), has(self.alphabetical)].filter(x, x).size() == 1",
+    "has none or several policies: set exactly one of semver, numerical and alphabetical",
 );
 /// One gate.
 pub const GATE_ONE: Rule = rule(

@@ -15,7 +15,7 @@ use crate::api::rules::{self, Bounds, Range};
 use crate::api::schema::{EXTRACT_MAX_BYTES, OBJECT_NAME_MAX_BYTES, REVISION_KEY_MAX_BYTES};
 use crate::api::v1alpha1::{
     Candidates, Direction, FilterTags, Gate, Image, OrderPolicy, RegistryAccess, ReleaseSetSpec,
-    RevisionFrom, SameRevision, Target,
+    RevisionFrom, SameRevision, Target, Verify,
 };
 use crate::engine::order::{self, CandidateRule, EXCLUDE_MAX, FilterError, Order, TagFilter};
 use crate::engine::policy::{
@@ -100,6 +100,10 @@ impl Reader {
             pin: pin?,
             skip: skip?,
             images: images?,
+            verify: match spec.verify {
+                Verify::Manifests => crate::model::Verify::Manifests,
+                Verify::Blobs => crate::model::Verify::Blobs,
+            },
             candidates: candidates?,
             gates: gates?,
             deadline: deadline?,
@@ -200,8 +204,21 @@ impl Reader {
     }
 
     fn registry(&mut self, field: &str, access: Option<&RegistryAccess>) {
-        if let Some(secret) = access.and_then(|access| access.secret_ref.as_ref()) {
-            self.object_name(&format!("{field}.secretRef.name"), &secret.name);
+        let Some(access) = access else { return };
+        for (key, secret) in [
+            ("secretRef", &access.secret_ref),
+            ("certSecretRef", &access.cert_secret_ref),
+            ("proxySecretRef", &access.proxy_secret_ref),
+        ] {
+            if let Some(secret) = secret {
+                self.object_name(&format!("{field}.{key}.name"), &secret.name);
+            }
+        }
+        if access.insecure && access.cert_secret_ref.is_some() {
+            self.fail::<()>(&format!("{field}.insecure"), rules::REGISTRY_CERTIFICATES.message);
+        }
+        if let Some(account) = &access.service_account_name {
+            self.object_name(&format!("{field}.serviceAccountName"), account);
         }
     }
 
@@ -306,9 +323,12 @@ impl Reader {
             Direction::Asc => order::Direction::Ascending,
             Direction::Desc => order::Direction::Descending,
         };
-        match (&policy.numerical, &policy.alphabetical) {
-            (Some(numerical), None) => Some(Order::Numerical(direction(numerical.order))),
-            (None, Some(alphabetical)) => Some(Order::Alphabetical(direction(alphabetical.order))),
+        match (&policy.semver, &policy.numerical, &policy.alphabetical) {
+            (Some(semver), None, None) => {
+                self.parse("spec.candidates.policy.semver.range", &semver.range).map(Order::SemVer)
+            }
+            (None, Some(numerical), None) => Some(Order::Numerical(direction(numerical.order))),
+            (None, None, Some(alphabetical)) => Some(Order::Alphabetical(direction(alphabetical.order))),
             _ => self.fail("spec.candidates.policy", rules::POLICY_ONE.message),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api::ReleaseSetStatus;
 use crate::controller::context::Context;
-use crate::controller::credentials::Wanted;
+use crate::controller::credentials::{self, Wanted};
 use crate::engine::decision::Decision;
 use crate::engine::policy::Policy;
 use crate::model::smoke::SmokeLog;
@@ -85,8 +85,10 @@ pub async fn start(
             started = Started::Unfinished;
             break;
         }
-        let secret = wanted.get(&request.image).and_then(|wanted| wanted.secret.clone());
-        let secrets: Vec<String> = secret.into_iter().collect();
+        let secrets = match wanted.get(&request.image) {
+            Some(wanted) => credentials::pull_secrets(context, &set.namespace, wanted).await,
+            None => Vec::new(),
+        };
         let view = match jobs.start(set, request, &secrets).await {
             Ok(_) => {
                 context.metrics.count_write("job", "ok");

@@ -23,11 +23,12 @@ pub mod order;
 pub mod policy;
 pub mod record;
 pub mod report;
+pub mod semver;
 mod tags;
 
 use jiff::Timestamp;
 
-pub use commit::{CHILD_SEEN_LIFE, CONFIRMATION_LIFE};
+pub use commit::{BLOBS_SEEN_LIFE, CHILD_SEEN_LIFE, CONFIRMATION_LIFE};
 
 use choose::Runner;
 use decision::{Candidate, Decision, Hold, Listed};
@@ -123,7 +124,7 @@ fn gone(policy: &Policy, observation: &Observation, judged: &[(Runner, Candidate
             matches!(memory.sighting, Sighting::Missing)
                 && memory
                     .missing_since
-                    .is_some_and(|since| memory.asked_at.duration_since(since) >= policy.interval)
+                    .is_some_and(|since| memory.asked.at.duration_since(since) >= policy.interval)
         })
     };
     judged
@@ -209,6 +210,8 @@ fn listed(observation: &Observation) -> Listed {
         listed.tags += list.counts.tags;
         listed.matched += list.counts.matched;
         listed.not_numbers += list.counts.not_numbers;
+        listed.not_versions += list.counts.not_versions;
+        listed.out_of_range += list.counts.out_of_range;
         if let Some(doubt) = &list.doubt {
             listed.unknown.insert(name.clone(), doubt.message.clone());
         }

@@ -4,19 +4,24 @@
 //! This room knows nothing of release sets, candidates or gates: it answers questions with sightings.
 //!
 //! ```text
-//! client ─> evidence: look ─> walk ─> flatten     pure: challenge, guard, manifest, flatten, verdict
+//! client ─> share (the last answers, and those on their way)
+//!        ─> evidence: look ─> walk ─> flatten     pure: challenge, guard, manifest, flatten, verdict
 //!           │  └> fetch, facts (content of digests, never existence)
-//!           └> tags
-//!        ─> wire: session ─> transport ─> clients (every request, counted)
-//!             └> identity: auth ─> tokens
+//!           └> tags ─> paging; blobs
+//!        ─> wire: session ─> retry ─> transport ─> pace (every request waits for its host's turn)
+//!             │                        └> clients (every request, counted)
+//!             └> identity: auth ─> tokens ─> exchange
 //! ```
 
-use futures::future::BoxFuture;
+use std::sync::Arc;
 
-use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting, Tag};
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighted, Sighting, Tag, TagList, Verify};
 
 /// How much of an image is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Depth {
     /// Index and child manifests (`check --no-config`).
     Manifests,
@@ -27,11 +32,17 @@ pub enum Depth {
 /// How a repository is reached, and as whom.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// The credential for the repository's host. A registry that never asks for a configured credential is
-    /// not believed when it answers 404: that is Unknown(Auth), since it may hide what the credential shows.
-    pub credential: credentials::Credential,
+    /// The credentials for the repository, tried in turn. A registry that never asks for a configured credential
+    /// is not believed when it answers 404: that is Unknown(Auth), since it may hide what the credential shows.
+    pub credentials: Credentials,
     /// Plain HTTP, as Flux's `insecure`.
     pub insecure: bool,
+    /// CAs and client certificate of the registry and of whom it names; `None` means the system's CAs.
+    pub tls: Option<Arc<Tls>>,
+    /// The proxy that is asked for every host; `None` means what the environment says.
+    pub proxy: Option<Arc<Proxy>>,
+    /// Who asks: `namespace/name` of a set. Askers take turns at a host; it changes nothing of what is seen.
+    pub asker: Option<Arc<str>>,
 }
 
 /// One question about one tag of one repository.
@@ -47,9 +58,14 @@ pub struct Question {
     pub revision_keys: Vec<String>,
     /// How much is read.
     pub depth: Depth,
+    /// What must be there for a platform to be Present.
+    pub verify: Verify,
 }
 
 /// What can be asked of registries. Every answer is a sighting; nothing here fails.
+///
+/// Where a method takes `since`, its answer may be one that others asked for, if that was later than `since`; with
+/// `since` = now nothing is shared (ADR 3). Where it takes none, what it answers was asked for this call alone.
 pub trait Registry: Send + Sync {
     /// All tags of a repository, unordered. `Missing` when the registry knows no such repository.
     /// Discovery, never evidence: a list may be partial, stale or empty (design §4 Look).
@@ -57,14 +73,25 @@ pub trait Registry: Send + Sync {
         &'a self,
         access: &'a Access,
         repository: &'a Repository,
-    ) -> BoxFuture<'a, Sighting<Vec<String>>>;
+        since: Timestamp,
+    ) -> BoxFuture<'a, Sighted<Arc<TagList>>>;
 
     /// What a tag holds now: its digest, and each asked platform's child.
     fn look<'a>(
         &'a self,
         access: &'a Access,
         question: &'a Question,
-    ) -> BoxFuture<'a, Sighting<ImageEvidence>>;
+        since: Timestamp,
+    ) -> BoxFuture<'a, Sighted<ImageEvidence>>;
+
+    /// The digest that a tag points at, by HEAD.
+    fn pointer<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+        tag: &'a Tag,
+        since: Timestamp,
+    ) -> BoxFuture<'a, Sighted<Digest>>;
 
     /// The digest that a tag points at now, by HEAD. Never from a cache.
     fn head_tag<'a>(
@@ -81,16 +108,32 @@ pub trait Registry: Send + Sync {
         repository: &'a Repository,
         digest: &'a Digest,
     ) -> BoxFuture<'a, Sighting<()>>;
+
+    /// Whether the config and every layer of each image are there now, by HEAD, in the order of `images` (digests
+    /// of image manifests). Never from a cache; a blob of several images is asked for once.
+    fn head_blobs<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+        images: &'a [Digest],
+    ) -> BoxFuture<'a, Vec<Sighting<()>>>;
 }
 
 mod client;
 mod evidence;
+#[doc(hidden)]
+pub mod fuzz;
 mod identity;
+mod share;
 mod verdict;
 mod wire;
 
 pub use client::Client;
-pub use identity::{credentials, docker_config};
+pub use identity::credentials::{CredentialSource, Credentials};
+pub use identity::{credentials, docker_config, keyring};
+pub use wire::pace::{HostObserver, HostState, Pace, Quota};
+pub use wire::proxy::Proxy;
+pub use wire::tls::{Tls, TlsPem};
 pub use wire::transport::{Observer, RequestKind, RequestRecord, Verb};
 
 #[cfg(test)]

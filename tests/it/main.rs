@@ -15,8 +15,16 @@ mod crd;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
+mod reach;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod registry;
+#[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod sharing;
 #[cfg(test)]
 mod smoke;

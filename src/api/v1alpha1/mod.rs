@@ -9,7 +9,7 @@ pub use smoke::{Smoke, SmokeEnv, SmokeExpect, SmokeHttpGet, SmokeResources, Smok
 pub use spec::{
     Alphabetical, Candidates, Direction, FilterTags, Gate, Image, LocalReference, Numerical, OrderPolicy,
     RegistryAccess, ReleaseSet, ReleaseSetSpec, RevisionFrom, SameRevision, Target, TargetConfigMap,
-    TargetImagePolicy,
+    TargetImagePolicy, Verify,
 };
 pub use status::{
     CandidateClock, CandidateStatus, CellStatus, ConditionStatus, EndedStatus, FAILURE_LOGS_MAX, FailureLog,

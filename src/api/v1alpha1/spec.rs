@@ -76,6 +76,11 @@ pub struct ReleaseSetSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = {"secretRef": {"name": "pull"}}))]
     pub registry: Option<RegistryAccess>,
+    /// What must be there for an image to count: `Manifests` asks for the index and each required platform's
+    /// manifest and config, `Blobs` for every layer too, at one more request per layer.
+    #[serde(default)]
+    #[schemars(extend("example" = "Blobs"))]
+    pub verify: Verify,
     /// Which tags are candidates, and which of two is the newer.
     #[schemars(extend("example" = {"policy": {"numerical": {"order": "asc"}}}))]
     pub candidates: Candidates,
@@ -149,12 +154,32 @@ pub struct Image {
 /// How a registry is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [rules::REGISTRY_CERTIFICATES]))]
 pub struct RegistryAccess {
-    /// A Secret of type `kubernetes.io/dockerconfigjson` in the set's namespace. Absent means that registries
-    /// are asked without credentials.
+    /// A Secret of type `kubernetes.io/dockerconfigjson` (or `kubernetes.io/dockercfg`) in the set's namespace,
+    /// read anew for every look. Absent means that registries are asked without credentials, unless
+    /// `serviceAccountName` adds some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = {"name": "pull"}))]
     pub secret_ref: Option<LocalReference>,
+    /// A ServiceAccount in the set's namespace whose `imagePullSecrets` are added, as the kubelet would use them.
+    /// Absent means that none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::object_name", extend("example" = "default"))]
+    pub service_account_name: Option<String>,
+    /// A Secret of type `Opaque` or `kubernetes.io/tls` in the set's namespace, in PEM: `ca.crt` holds the CAs that may
+    /// sign the registry's certificate, instead of those of the system; `tls.crt` with `tls.key` is the certificate
+    /// that the registry is shown. Both also hold for the registry's token server. Absent means the system's CAs and no
+    /// client certificate. The names are Flux's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("example" = {"name": "registry-tls"}))]
+    pub cert_secret_ref: Option<LocalReference>,
+    /// A Secret in the set's namespace with the HTTP proxy that every request for these images goes through: `address`
+    /// (`http://HOST:PORT`), and where it wants them `username` and `password`. Absent means what the controller's
+    /// environment says (`HTTPS_PROXY`, `NO_PROXY`). The names are Flux's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("example" = {"name": "egress"}))]
+    pub proxy_secret_ref: Option<LocalReference>,
     /// Use plain HTTP. Credentials then travel in the clear: for registries inside a cluster only.
     #[serde(default)]
     #[schemars(extend("example" = true))]
@@ -220,6 +245,10 @@ pub struct FilterTags {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [rules::POLICY_ONE]))]
 pub struct OrderPolicy {
+    /// By version, and only those within a range. Absent means that another policy is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("example" = {"range": ">=1.2.0 <2.0.0"}))]
+    pub semver: Option<SemVer>,
     /// By number, as exact decimals. Absent means that another policy is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = {"order": "asc"}))]
@@ -228,6 +257,19 @@ pub struct OrderPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = {"order": "asc"}))]
     pub alphabetical: Option<Alphabetical>,
+}
+
+/// Order by version, with the meaning of Flux's `semver`. A tag, or its extract, is a version when it has three
+/// numbers, with or without `v` in front: others are skipped and counted. The newest version is the newest; of equal
+/// versions (`1.2.3` and `v1.2.3`) the tag that is last in the alphabet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SemVer {
+    /// Comparisons with spaces or commas between, of which all must hold, and `||` between alternatives. Operators
+    /// are `=`, `!=`, `>`, `<`, `>=`, `<=`, `~` and `^`; `1.2.x` and `1.2 - 1.4` are understood too. Pre-releases
+    /// count only where a comparison names one: `>=1.2.0-0`.
+    #[schemars(schema_with = "schema::range", extend("example" = ">=1.2.0 <2.0.0"))]
+    pub range: String,
 }
 
 /// Order by number.
@@ -251,6 +293,15 @@ pub struct Alphabetical {
 }
 
 // No doc comments on the variants of wire enumerations: they would become `oneOf`, which no structural schema has.
+
+/// What must be there for an image to count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "docs of variants would turn the schema into oneOf")]
+pub enum Verify {
+    #[default]
+    Manifests,
+    Blobs,
+}
 
 /// Which end is the newest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -3,18 +3,26 @@
 //! It follows what was measured on Debian's docker-registry 2.8.2 where the specification leaves room: an index or
 //! manifest asked for with a weak `Accept` is 404 `MANIFEST_UNKNOWN`, an index whose children are absent is refused
 //! at push (unless [`Options::sparse_indexes`]), and deleting a child leaves the index standing. It differs on
-//! purpose in paging (`n`, `last` and `Link` work) and in deleting by tag.
+//! purpose in paging (`n`, `last` and `Link` work) and in deleting by tag. It passes the pull and tag parts of the
+//! specification's conformance suite (`tests/it/registry/conformance.rs`).
+//! A fault plan ([`RegistryServer::plan`]) makes it hostile; [`Habit`] makes it like one that others run.
 //! Not here: ranges of blobs, referrers, `_catalog`, schema 1, digests other than sha256.
 //! Must never know: what Tidegate makes of the answers.
 
 mod auth;
 mod connection;
 mod error;
+mod habit;
 mod log;
+mod manifests;
+mod on;
+mod perform;
+mod plan;
 mod routes;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod uploads;
 
 use std::{
@@ -33,11 +41,17 @@ use crate::{
 };
 
 pub use auth::{Auth, BearerAuth, Credentials};
+pub use habit::Habit;
 pub use log::{Fault, FaultHook, Operation, RequestInfo, RequestRecord};
+pub use on::On;
+pub use plan::{Change, Reply, Rule, Step, When};
 pub use store::StoreError;
+pub use tls::ServerTls;
 
 use auth::Tokens;
+use connection::{Connections, Listener};
 use log::RequestLog;
+use plan::Plan;
 use store::Store;
 
 /// Media type of a Docker manifest list.
@@ -54,6 +68,8 @@ pub struct Options {
     pub sparse_indexes: bool,
     /// Most tags in one answer, whatever `n` says; `None` answers all when `n` is absent.
     pub page_tags_max: Option<usize>,
+    /// Serves https with this instead of plain HTTP: HTTP/2 and HTTP/1.1.
+    pub tls: Option<ServerTls>,
 }
 
 /// A running registry: cheap to clone; it stops accepting when the last clone is dropped.
@@ -67,8 +83,9 @@ pub struct RegistryServer {
 struct Shared {
     clock: Clock,
     address: SocketAddr,
+    scheme: &'static str,
+    connections: Connections,
     sparse_indexes: bool,
-    page_tags_max: Option<usize>,
     state: Mutex<State>,
 }
 
@@ -77,7 +94,11 @@ struct State {
     auth: Auth,
     tokens: Tokens,
     log: RequestLog,
+    page_tags_max: Option<usize>,
     fault: Option<FaultHook>,
+    plan: Plan,
+    /// GETs of manifests that a rate limit has counted.
+    pulls: u64,
 }
 
 struct Serving(AbortHandle);
@@ -103,8 +124,11 @@ impl Shared {
 
 impl RegistryServer {
     /// Listens on `127.0.0.1`, port chosen by the system, and serves on the current tokio runtime.
-    /// Under paused time client and registry must share one runtime. Fails as binding a socket fails.
+    /// Under paused time client and registry must share one runtime. Fails as binding a socket fails, and when
+    /// the TLS material cannot be used.
     pub async fn start(options: Options, clock: Clock) -> io::Result<Self> {
+        let acceptor = options.tls.as_ref().map(ServerTls::acceptor).transpose()?;
+        let connections = Connections::default();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let state = State {
@@ -112,18 +136,22 @@ impl RegistryServer {
             auth: options.auth,
             tokens: Tokens::default(),
             log: RequestLog::default(),
+            page_tags_max: options.page_tags_max,
             fault: None,
+            plan: Plan::default(),
+            pulls: 0,
         };
         let shared = Arc::new(Shared {
             clock,
             address,
+            scheme: if acceptor.is_some() { "https" } else { "http" },
+            connections: connections.clone(),
             sparse_indexes: options.sparse_indexes,
-            page_tags_max: options.page_tags_max,
             state: Mutex::new(state),
         });
         let service = routes::router(Arc::clone(&shared));
         let serving = tokio::spawn(async move {
-            let served = axum::serve(connection::Listener(listener), service).await;
+            let served = axum::serve(Listener::new(listener, acceptor, connections), service).await;
             if let Err(error) = served {
                 tracing::warn!(%error, "embedded registry stopped");
             }
@@ -245,6 +273,29 @@ impl RegistryServer {
         self.shared.state().fault = hook;
     }
 
+    /// Adds a rule to the fault plan. The hook of [`Self::set_fault`] goes first; of the rules that are due the one
+    /// added first acts.
+    pub fn plan(&self, rule: Rule) {
+        self.shared.state().plan.add(rule);
+    }
+
+    /// Ends all faults of the plan, habits among them.
+    pub fn clear_plan(&self) {
+        self.shared.state().plan.clear();
+    }
+
+    /// Answers as that registry does from now on: its rules are added to the plan, its way to page is taken. Who may
+    /// read is left as it is, see [`Habit::auth`].
+    pub fn adopt(&self, habit: Habit) {
+        let mut state = self.shared.state();
+        for rule in habit.rules(&self.host()) {
+            state.plan.add(rule);
+        }
+        if let Some(tags) = habit.page_tags_max() {
+            state.page_tags_max = Some(tags);
+        }
+    }
+
     // --- the log ---
 
     /// The requests since the start or the last [`Self::clear_log`], oldest first; the newest 200,000 are kept.
@@ -260,6 +311,11 @@ impl RegistryServer {
     /// How many requests came since the start or the last [`Self::clear_log`].
     pub fn total(&self) -> u64 {
         self.shared.state().log.total()
+    }
+
+    /// How many connections were accepted since the start, whatever became of them.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.count()
     }
 
     /// Forgets the logged requests and starts counting at 0.

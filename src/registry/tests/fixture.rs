@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::serve::ListenerExt as _;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -19,11 +21,11 @@ use crate::registry::evidence::manifest::{OCI_INDEX, OCI_MANIFEST};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guard {
     Open,
-    /// user / hunter2.
+    /// user / [`World::password`].
     Basic,
-    /// A token; user / hunter2 or nobody may fetch one, see [`State::anonymous_tokens`].
+    /// A token; the user or nobody may fetch one, see [`World::anonymous_tokens`].
     Bearer,
-    /// 404 without a challenge for who has no user / hunter2.
+    /// 404 without a challenge for who is not the user.
     Hiding,
 }
 
@@ -50,6 +52,11 @@ pub(super) struct World {
     pub(super) guard: Guard,
     pub(super) realm: String,
     pub(super) anonymous_tokens: bool,
+    pub(super) password: String,
+    /// What a POST must bring to get a token.
+    pub(super) identity_token: Option<&'static str>,
+    /// Bodies of POSTs.
+    pub(super) forms: Vec<String>,
     pub(super) token_life_secs: Option<u64>,
     pub(super) digest_header: bool,
     pub(super) page_max: usize,
@@ -67,6 +74,7 @@ pub(super) struct World {
 pub(super) struct Fixture {
     address: SocketAddr,
     world: Arc<Mutex<World>>,
+    connections: Arc<AtomicUsize>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -110,6 +118,9 @@ impl Fixture {
             guard,
             realm: format!("http://{address}/token"),
             anonymous_tokens: true,
+            password: "hunter2".to_owned(),
+            identity_token: None,
+            forms: Vec::new(),
             token_life_secs: Some(300),
             digest_header: true,
             page_max: 1_000,
@@ -122,8 +133,13 @@ impl Fixture {
             log: Vec::new(),
         }));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&world));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        let listener = listener.tap_io(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, world, server }
+        Self { address, world, connections, server }
     }
 
     /// An open registry with `acme/app:v1` for linux/amd64 and linux/arm64.
@@ -140,6 +156,11 @@ impl Fixture {
 
     pub(super) fn host(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Connections accepted so far.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub(super) fn world<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
@@ -229,7 +250,10 @@ impl Fixture {
 }
 
 async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Response {
-    let reply = world.lock().unwrap().answer(&request);
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 64 * 1024).await.unwrap();
+    let form = String::from_utf8(body.to_vec()).unwrap();
+    let reply = world.lock().unwrap().answer(&Request::from_parts(parts, Body::empty()), &form);
     if reply.hangs {
         std::future::pending::<()>().await;
     }
@@ -248,7 +272,7 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
 }
 
 impl World {
-    fn answer(&mut self, request: &Request) -> Reply {
+    fn answer(&mut self, request: &Request, form: &str) -> Reply {
         let verb = request.method().as_str();
         let target = request.uri().path_and_query().unwrap().as_str().to_owned();
         let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap());
@@ -257,6 +281,9 @@ impl World {
             Some(scheme) => format!("{verb} {target} +{scheme}"),
             None => format!("{verb} {target}"),
         });
+        if verb == "POST" {
+            self.forms.push(form.to_owned());
+        }
         let fits =
             |script: &&mut Script| script.times > 0 && script.verb == verb && target.contains(&script.path);
         if let Some(script) = self.scripts.iter_mut().find(fits) {
@@ -264,8 +291,8 @@ impl World {
             return script.reply.clone();
         }
         let path = request.uri().path();
-        if path == "/token" {
-            return self.token(authorization);
+        if path == "/token" || path == "/token2" {
+            return self.token(verb, authorization, form);
         }
         if let Some(refusal) = self.refuse(authorization) {
             return refusal;
@@ -281,8 +308,14 @@ impl World {
         }
     }
 
-    fn token(&mut self, authorization: Option<&str>) -> Reply {
-        let allowed = authorization.map_or(self.anonymous_tokens, is_user);
+    fn token(&mut self, verb: &str, authorization: Option<&str>, form: &str) -> Reply {
+        let allowed = match (verb, authorization) {
+            ("POST", _) => self
+                .identity_token
+                .is_some_and(|token| form.split('&').any(|pair| pair == format!("refresh_token={token}"))),
+            (_, Some(authorization)) => self.is_user(authorization),
+            (_, None) => self.anonymous_tokens,
+        };
         if !allowed {
             return error(401, "UNAUTHORIZED");
         }
@@ -301,12 +334,17 @@ impl World {
         let challenge = format!(r#"Bearer realm="{}",service="fixture""#, self.realm);
         match self.guard {
             Guard::Open => None,
-            Guard::Basic | Guard::Hiding if authorization.is_some_and(is_user) => None,
+            Guard::Basic | Guard::Hiding if authorization.is_some_and(|value| self.is_user(value)) => None,
             Guard::Basic => Some(error(401, "UNAUTHORIZED").header("www-authenticate", "Basic realm=\"x\"")),
             Guard::Bearer if bearer.is_some_and(|token| self.tokens.contains(token)) => None,
             Guard::Bearer => Some(error(401, "UNAUTHORIZED").header("www-authenticate", &challenge)),
             Guard::Hiding => Some(error(404, "NAME_UNKNOWN")),
         }
+    }
+
+    fn is_user(&self, authorization: &str) -> bool {
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("user:{}", self.password));
+        authorization.strip_prefix("Basic ") == Some(&pair)
     }
 
     fn manifest_answer(&self, reference: &str) -> Reply {
@@ -333,11 +371,6 @@ impl World {
             _ => reply,
         }
     }
-}
-
-fn is_user(authorization: &str) -> bool {
-    authorization.strip_prefix("Basic ")
-        == Some(base64::engine::general_purpose::STANDARD.encode("user:hunter2").as_str())
 }
 
 pub(super) fn error(status: u16, code: &str) -> Reply {

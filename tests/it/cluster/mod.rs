@@ -7,6 +7,7 @@ pub mod control_plane;
 pub mod node;
 pub mod probe;
 pub mod push;
+pub mod registries;
 pub mod registry;
 pub mod server;
 pub mod tools;
