@@ -138,6 +138,7 @@ pub struct Checked {
 }
 
 /// One followed candidate, judged.
+#[expect(clippy::struct_excessive_bools, reason = "four facts that do not exclude one another")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The shared tag.

@@ -101,7 +101,7 @@ fn act(policy: &Policy, observation: &Observation, decision: &mut Decision, now:
             decision.start = gates::smoke::to_start(policy, observation, &decision.followed, now);
         }
         commit::Step::Nothing => {
-            decision.start = gates::smoke::to_start(policy, observation, &decision.followed, now)
+            decision.start = gates::smoke::to_start(policy, observation, &decision.followed, now);
         }
     }
 }

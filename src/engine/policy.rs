@@ -89,6 +89,7 @@ pub struct Gate {
 }
 
 /// Kinds of gates.
+#[expect(clippy::large_enum_variant, reason = "a policy has at most 16 gates, and most are smoke tests")]
 #[derive(Clone, Debug)]
 pub enum GateKind {
     /// A Job on the sibling's child image, by digest.

@@ -146,7 +146,7 @@ fn judge(identity: &Identity, job: &Job, pods: &[PodReading]) -> (SmokeView, Job
         return no_verdict(identity, job, pods, why_no_verdict(job, pods, failed));
     }
     let (waiting_for, due_at) = match pods.last() {
-        Some(PodReading::Waits { what }) => (Some(clipped(what.clone())), None),
+        Some(PodReading::Waits { what }) => (Some(clipped(what)), None),
         Some(PodReading::Runs { due_at }) => (None, *due_at),
         _ => (None, None),
     };
@@ -190,7 +190,7 @@ fn no_verdict(
         (None, HindranceKind::ImageRewritten) => "; then run the test again: `tidegate retry`",
         (None, _) => "; no pods are left to try: run the test again with `tidegate retry`",
     });
-    (SmokeView::NoVerdict { why: clipped(why), run: identity.run, again }, JobEnd::NoVerdict)
+    (SmokeView::NoVerdict { why: clipped(&why), run: identity.run, again }, JobEnd::NoVerdict)
 }
 
 /// The next run. Pods whose container never ran are no load and no attempt; all others are counted, also those
@@ -253,8 +253,8 @@ fn why_no_verdict(job: &Job, pods: &[PodReading], failed: bool) -> Hindrance {
     Hindrance { kind, message: format!("the Job {end}{named} without a pod that ran the test to its end") }
 }
 
-fn clipped(why: Hindrance) -> Hindrance {
-    Hindrance { message: clip(&why.message, MESSAGE_MAX_BYTES), ..why }
+fn clipped(why: &Hindrance) -> Hindrance {
+    Hindrance { kind: why.kind, message: clip(&why.message, MESSAGE_MAX_BYTES) }
 }
 
 fn conditions(job: &Job) -> impl Iterator<Item = &JobCondition> {

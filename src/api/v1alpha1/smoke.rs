@@ -174,6 +174,7 @@ fn root_path() -> String {
 // === impl SmokeWhen ===
 
 impl SmokeWhen {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -182,6 +183,7 @@ impl SmokeWhen {
 // === impl SmokeExpect ===
 
 impl SmokeExpect {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }

@@ -350,6 +350,7 @@ fn lost(run: SmokeRun, reason: &str, failed: i32, pods: &[Value]) -> Option<Smok
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "compared with a field that is optional")]
 fn again(at: &str, number: u32, pods_left: u32, attempts_left: u32) -> Option<SmokeAgain> {
     let run = SmokeRun { retry: 0, number, pods_left, attempts_left };
     Some(SmokeAgain { at: at.parse().unwrap(), run })

@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use super::world::{World, gate};
-use super::{Case, SUITE, cases, play};
+use super::{Case, SUITE, cases, is_chosen, play};
 use crate::cluster::node::{NODE, NodeCluster};
 use crate::cluster::probe::ProbeImage;
 
@@ -25,7 +25,7 @@ async fn started(cluster: &NodeCluster, worker: &str) -> (World, String) {
     let world = World::start(cluster).await;
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let tested = world.push("worker", "main-1", &ProbeImage::new(worker)).await;
-    world.create(json!([gate(json!({}))])).await;
+    world.create(json!([gate(&json!({}))])).await;
     (world, tested.child)
 }
 
@@ -126,8 +126,7 @@ async fn evicted_again_and_again(cluster: &NodeCluster) {
 /// On a cluster of its own: the others' pods want the node.
 #[tokio::test]
 async fn a_drained_node_is_no_verdict() {
-    let only = std::env::var("TIDEGATE_SMOKE_CASE").unwrap_or_default();
-    if !"drained".contains(&only) {
+    if !is_chosen("drained") {
         return;
     }
     let Some(cluster) = NodeCluster::start_own(SUITE) else { return };

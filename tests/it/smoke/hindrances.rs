@@ -44,7 +44,7 @@ async fn quota_forbids(cluster: &NodeCluster) {
     forbid_pods(&world).await;
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     world.push("worker", "main-1", &ProbeImage::new("exit 0")).await;
-    world.create(json!([gate(json!({}))])).await;
+    world.create(json!([gate(&json!({}))])).await;
     let said = world.gate("QuotaDenied", "exceeded quota: none").await;
     assert_eq!(said.state, "Pending");
     let status = world.status().await;
@@ -61,7 +61,7 @@ async fn image_deleted(cluster: &NodeCluster) {
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let worker = ProbeImage::new("exit 0");
     let tested = world.push("worker", "main-1", &worker).await;
-    world.create(json!([gate(json!({}))])).await;
+    world.create(json!([gate(&json!({}))])).await;
     world.gate("QuotaDenied", "exceeded quota").await;
     world.unpush("worker", &tested.child).await;
     allow_pods(&world).await;
@@ -83,7 +83,7 @@ async fn no_node(cluster: &NodeCluster) {
     let mut spec = world.spec(&["app", "worker"]);
     spec["platforms"] = json!(platforms);
     spec["deadline"] = json!("1m");
-    spec["gates"] = json!([gate(json!({}))]);
+    spec["gates"] = json!([gate(&json!({}))]);
     let clock = Clock::system();
     let begun = clock.now();
     world.create_set(super::world::SET, &spec).await;
@@ -112,10 +112,10 @@ async fn runs_as_root(cluster: &NodeCluster) {
     let world = World::start(cluster).await;
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let tested = world.push("worker", "main-1", &ProbeImage::new("user exit 0").user("")).await;
-    world.create(json!([gate(json!({}))])).await;
+    world.create(json!([gate(&json!({}))])).await;
     world.gate("ConfigRefused", "set `runAsUser` in the gate").await;
     assert!(world.status().await.verdicts.is_empty());
-    world.patch(json!({"spec": {"gates": [gate(json!({"runAsUser": 65532}))]}})).await;
+    world.patch(json!({"spec": {"gates": [gate(&json!({"runAsUser": 65532}))]}})).await;
     world.verdict(&tested.child, "Passed").await;
     world.promoted("main-1").await;
 }

@@ -17,7 +17,7 @@ async fn a_worker_that_crashes_on_boot_is_never_promoted() {
 async fn half_rolled_release(cluster: &NodeCluster) {
     let world = World::start(cluster).await;
     let mut spec = world.spec(&["app", "worker", "embeddings"]);
-    spec["gates"] = json!([gate(json!({"attempts": 2}))]);
+    spec["gates"] = json!([gate(&json!({"attempts": 2}))]);
     world.create_set(SET, &spec).await;
     let release = async |number: u32, worker: &str| {
         let tag = format!("main-{number}");

@@ -33,7 +33,7 @@ async fn controller_killed(cluster: &NodeCluster) {
     let mut world = World::start(cluster).await;
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let tested = world.push("worker", "main-1", &ProbeImage::new("sleep 8s exit 0")).await;
-    world.create(json!([gate(json!({}))])).await;
+    world.create(json!([gate(&json!({}))])).await;
     world.running_pod(&[]).await;
     world.kill_controller();
     world.start_controller().await;
@@ -49,7 +49,7 @@ async fn pushed_again(cluster: &NodeCluster) {
     let world = World::start(cluster).await;
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let first = world.push("worker", "main-1", &ProbeImage::new("sleep 8s exit 0")).await;
-    world.create(json!([gate(json!({}))])).await;
+    world.create(json!([gate(&json!({}))])).await;
     world.running_pod(&[]).await;
     let second = world.push("worker", "main-1", &ProbeImage::new("exit 3")).await;
     world.patch(json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "1"}}})).await;
@@ -81,7 +81,7 @@ impl Awaited {
     /// Makes the set, while no controller runs.
     async fn of(world: &World, worker: &Pushed) -> Self {
         let mut spec = world.spec(&["app", "worker"]);
-        spec["gates"] = json!([gate(json!({}))]);
+        spec["gates"] = json!([gate(&json!({}))]);
         let made = world.create_set(SET, &spec).await;
         let parsed: ReleaseSetSpec = serde_json::from_value(spec).unwrap();
         let policy = validate::policy(&parsed, 1).unwrap();
@@ -169,7 +169,7 @@ async fn edited_status(cluster: &NodeCluster) {
     let world = World::start(cluster).await;
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let tested = world.push("worker", "main-1", &ProbeImage::new("sleep 20s exit 3")).await;
-    world.create(json!([gate(json!({}))])).await;
+    world.create(json!([gate(&json!({}))])).await;
     let pod = world.running_pod(&[]).await;
     let name = pod.labels()["batch.kubernetes.io/job-name"].clone();
     let job = world.api::<Job>().get(&name).await.unwrap();
@@ -192,7 +192,7 @@ async fn run_again_by_hand(cluster: &NodeCluster) {
     let world = World::start(cluster).await;
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let tested = world.push("worker", "main-1", &ProbeImage::new("exit 3")).await;
-    world.create(json!([gate(json!({}))])).await;
+    world.create(json!([gate(&json!({}))])).await;
     let first = world.verdict(&tested.child, "Failed").await;
     world.jobs_gone().await;
     assert_eq!((first.retry, world.seen.jobs().len()), (0, 1), "failed for good");
@@ -214,7 +214,7 @@ async fn at_most_four(cluster: &NodeCluster) {
     world.push("worker", "main-1", &ProbeImage::new("sleep 3s exit 0")).await;
     let gate = |number: u32| {
         let env = json!([{"name": "NUMBER", "value": number.to_string()}]);
-        gate_named(&format!("gate-{number}"), json!({"env": env}))
+        gate_named(&format!("gate-{number}"), &json!({"env": env}))
     };
     let gates: Vec<Value> = (1..=7).map(gate).collect();
     world.create(json!(gates)).await;

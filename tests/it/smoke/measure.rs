@@ -31,7 +31,7 @@ const APP_AFTER: Duration = Duration::from_secs(75);
 async fn from_the_pods_end_to_the_commit() {
     let Some(cluster) = NodeCluster::shared(SUITE).await else { return };
     let world = World::start(cluster).await;
-    world.create(json!([gate(json!({}))])).await;
+    world.create(json!([gate(&json!({}))])).await;
     let mut spans = Vec::new();
     for number in 1..=RUNS {
         let tag = format!("main-{number}");
@@ -64,7 +64,7 @@ async fn what_an_eager_test_saves() {
     let world = World::start(cluster).await;
     for (name, when) in [("eager", "ImagePresent"), ("complete", "Complete")] {
         let mut spec = world.spec(&["app", "worker"]);
-        spec["gates"] = json!([gate(json!({"when": when, "timeout": "3m"}))]);
+        spec["gates"] = json!([gate(&json!({"when": when, "timeout": "3m"}))]);
         spec["targets"] = json!([{"name": "config", "configMap": {"name": name}}]);
         world.create_set(name, &spec).await;
     }

@@ -74,27 +74,27 @@ impl Drop for Seen {
 // === impl Record ===
 
 impl Record {
-    fn job(&mut self, job: Job, is_there: bool) {
+    fn job(&mut self, job: &Job, is_there: bool) {
         let uid = job.uid().expect("the server gives one");
         let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref());
         let ended = conditions
             .into_iter()
             .flatten()
             .any(|one| matches!(one.type_.as_str(), "Complete" | "Failed") && one.status == "True");
-        let at = revision(&job);
+        let at = revision(job);
         self.begun.entry(uid.clone()).or_insert(at);
         if ended || !is_there {
             self.end(uid.clone(), at);
         }
-        self.jobs.insert(uid, job);
+        self.jobs.insert(uid, job.clone());
     }
 
     /// The pods here are tried once: what ends them ends their Job.
-    fn pod(&mut self, pod: Pod, is_there: bool) {
+    fn pod(&mut self, pod: &Pod, is_there: bool) {
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let ended = matches!(phase, Some("Succeeded" | "Failed"));
         if let Some(owner) = pod.owner_references().first().filter(|_| ended || !is_there) {
-            self.end(owner.uid.clone(), revision(&pod));
+            self.end(owner.uid.clone(), revision(pod));
         }
         self.pods.insert(pod.uid().expect("the server gives one"));
     }
@@ -112,7 +112,7 @@ fn revision(object: &impl ResourceExt) -> u64 {
 async fn note<K>(
     events: impl Stream<Item = watcher::Result<Event<K>>>,
     record: Arc<Mutex<Record>>,
-    put: fn(&mut Record, K, bool),
+    put: fn(&mut Record, &K, bool),
 ) {
     let mut events = std::pin::pin!(events);
     while let Some(event) = events.next().await {
@@ -122,6 +122,6 @@ async fn note<K>(
             // A watch that ended goes on from where it was.
             Ok(Event::Init | Event::InitDone) | Err(_) => continue,
         };
-        put(&mut record.lock().unwrap_or_else(PoisonError::into_inner), object, is_there);
+        put(&mut record.lock().unwrap_or_else(PoisonError::into_inner), &object, is_there);
     }
 }

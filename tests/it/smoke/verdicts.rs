@@ -25,7 +25,7 @@ async fn passes(cluster: &NodeCluster) {
     let worker = ProbeImage::new("env exit 0");
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let tested = world.push("worker", "main-1", &worker).await;
-    world.create(json!([gate(json!({}))])).await;
+    world.create(json!([gate(&json!({}))])).await;
     let verdict = world.verdict(&tested.child, "Passed").await;
     assert_eq!(verdict.exit_code, Some(0));
     world.promoted("main-1").await;
@@ -43,7 +43,7 @@ async fn exits_3(cluster: &NodeCluster) {
     let world = World::start(cluster).await;
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let tested = world.push("worker", "main-1", &ProbeImage::new("print 30 80 exit 3")).await;
-    world.create(json!([gate(json!({"attempts": 2}))])).await;
+    world.create(json!([gate(&json!({"attempts": 2}))])).await;
     let verdict = world.verdict(&tested.child, "Failed").await;
     assert_eq!((verdict.exit_code, verdict.message.as_deref()), (Some(3), Some("exited with code 3")));
     assert_eq!(world.seen.pods(), 2, "it was tried twice");
@@ -61,7 +61,7 @@ async fn hangs(cluster: &NodeCluster) {
     let world = World::start(cluster).await;
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let tested = world.push("worker", "main-1", &ProbeImage::new("print 30 500 hang")).await;
-    world.create(json!([gate(json!({"timeout": "12s"}))])).await;
+    world.create(json!([gate(&json!({"timeout": "12s"}))])).await;
     let verdict = world.verdict(&tested.child, "TimedOut").await;
     assert_eq!((verdict.exit_code, verdict.message.as_deref()), (None, Some("timed out after 12s")));
     let log = &world.status().await.failure_logs[0].log;
@@ -74,7 +74,7 @@ async fn eats_memory(cluster: &NodeCluster) {
     let world = World::start(cluster).await;
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let tested = world.push("worker", "main-1", &ProbeImage::new("eat")).await;
-    world.create(json!([gate(json!({}))])).await;
+    world.create(json!([gate(&json!({}))])).await;
     let verdict = world.verdict(&tested.child, "OOMKilled").await;
     assert_eq!(verdict.exit_code, Some(137));
     assert!(verdict.message.as_deref().unwrap().contains("its limit of 64Mi"), "{verdict:?}");
@@ -85,7 +85,7 @@ async fn eats_memory(cluster: &NodeCluster) {
 async fn sees_only_itself(cluster: &NodeCluster) {
     let world = World::start(cluster).await;
     let tested = world.push("worker", "main-1", &ProbeImage::new("env exit 3")).await;
-    world.create(json!([gate(json!({"env": [{"name": "LEVEL", "value": "debug"}]}))])).await;
+    world.create(json!([gate(&json!({"env": [{"name": "LEVEL", "value": "debug"}]}))])).await;
     world.verdict(&tested.child, "Failed").await;
     let log = &world.status().await.failure_logs[0].log;
     let ours: Vec<&str> =
@@ -100,7 +100,7 @@ async fn a_sibling_differs(cluster: &NodeCluster) {
     let app = world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let worker = ProbeImage::new(&format!("env siblings APP={}", app.index));
     let tested = world.push("worker", "main-1", &worker).await;
-    world.create(json!([gate(json!({"when": "Complete"}))])).await;
+    world.create(json!([gate(&json!({"when": "Complete"}))])).await;
     world.verdict(&tested.child, "Passed").await;
     world.promoted("main-1").await;
 

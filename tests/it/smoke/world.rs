@@ -291,11 +291,11 @@ impl Drop for World {
 }
 
 /// A gate `boots` on `worker` that is tried once and asks for little, with `fields` of its smoke test beside or instead.
-pub fn gate(fields: Value) -> Value {
+pub fn gate(fields: &Value) -> Value {
     gate_named("boots", fields)
 }
 
-pub fn gate_named(name: &str, fields: Value) -> Value {
+pub fn gate_named(name: &str, fields: &Value) -> Value {
     let mut smoke = json!({
         "image": "worker",
         "attempts": 1,
