@@ -10,6 +10,7 @@ mod hindrances;
 mod incident;
 mod jobs;
 mod measure;
+mod pulls;
 mod seen;
 mod services;
 mod verdicts;

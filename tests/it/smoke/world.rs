@@ -84,6 +84,11 @@ impl World {
         world
     }
 
+    /// Images live in another registry from here on.
+    pub fn keep_images_at(&mut self, host: String, pusher: Pusher) {
+        (self.host, self.pusher) = (host, pusher);
+    }
+
     /// Starts the controller and waits until it watches.
     pub async fn start_controller(&mut self) {
         let arguments = [
