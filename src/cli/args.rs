@@ -50,6 +50,14 @@ pub enum Command {
                       In CI: `check -f releaseset.yaml --tag \"$TAG\"` succeeds once every sibling of TAG is there."
     )]
     Check(CheckArgs),
+    /// Run the failed tests of a smoke gate again, in the cluster
+    #[command(
+        long_about = "Has the failed tests of a smoke gate run again. A failed test counts until the image's \
+                            digest or the gate changes; this raises the annotation retry.tidegate.dev/GATE of the \
+                            ReleaseSet by one, and verdicts from before do not hold any more. Tests that passed \
+                            are not run again. The change is shown first."
+    )]
+    Retry(RetryArgs),
     /// Find mistakes in ReleaseSet files
     #[command(after_help = "Exit codes: 0 no mistake (warnings are none), 1 mistakes, 2 usage")]
     Lint(LintArgs),
@@ -98,6 +106,23 @@ pub enum ReportFormat {
     Yaml,
     /// For pull requests and job summaries
     Markdown,
+}
+
+/// Arguments of `retry`.
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// Name of the ReleaseSet
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Which smoke gate
+    #[arg(short, long, value_name = "GATE")]
+    pub gate: String,
+    /// Namespace of the ReleaseSet; absent means that of the kubeconfig's context
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// Arguments of `lint`.

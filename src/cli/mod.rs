@@ -12,6 +12,7 @@
 
 pub mod args;
 pub mod check;
+pub mod cluster;
 pub mod contract;
 pub mod controller;
 pub mod crd;
@@ -26,6 +27,7 @@ mod judge;
 pub mod lint;
 pub mod printer;
 mod render;
+pub mod retry;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -79,6 +81,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, context: &Context) -> Result<u8> {
     match command {
         Command::Check(args) => check::run(&args, context),
+        Command::Retry(args) => retry::run(&args, context),
         Command::Lint(args) => lint::run(&args, context),
         Command::Crd => crd::run(context),
         Command::Controller(args) => controller::run(&args, context),

@@ -137,6 +137,11 @@ impl Printer {
     }
 }
 
+/// A question on the terminal; the answer is on the same line.
+pub fn ask(question: &str) {
+    talk(question);
+}
+
 fn talk(text: &str) {
     // A lost note is no reason to lose the verdict.
     let _written = io::stderr().lock().write_all(text.as_bytes());

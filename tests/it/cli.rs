@@ -1,8 +1,10 @@
 //! The command line as a person or a script meets it: the built binary, its exit code and both its streams.
 
 mod check;
+mod cluster;
 mod fixture;
 mod lint;
+mod retry;
 
 use fixture::{Call, call};
 
@@ -11,6 +13,7 @@ fn help_says_what_it_does_and_every_exit_code() {
     insta::assert_snapshot!("help", call(&["--help"]).whole());
     insta::assert_snapshot!("help_check", call(&["check", "--help"]).whole());
     insta::assert_snapshot!("help_lint", call(&["lint", "--help"]).whole());
+    insta::assert_snapshot!("help_retry", call(&["retry", "--help"]).whole());
     insta::assert_snapshot!("help_controller", call(&["controller", "--help"]).whole());
     insta::assert_snapshot!("help_demo", call(&["demo", "--help"]).whole());
 }
