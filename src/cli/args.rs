@@ -50,6 +50,14 @@ pub enum Command {
                       In CI: `check -f releaseset.yaml --tag \"$TAG\"` succeeds once every sibling of TAG is there."
     )]
     Check(CheckArgs),
+    /// Say why a ReleaseSet in a cluster stands where it stands, and what to do next
+    #[command(
+        long_about = "Reads a ReleaseSet from the cluster that kubectl uses and says why it stands where it \
+                            stands: what is promoted, which image is there for which platform, what the gates say, \
+                            how long it has been so, what is left of the deadline, when the next look is due, and \
+                            the one next action. Everything is read from status and spec; no registry is asked."
+    )]
+    Explain(ExplainArgs),
     /// Run the failed tests of a smoke gate again, in the cluster
     #[command(
         long_about = "Has the failed tests of a smoke gate run again. A failed test counts until the image's \
@@ -106,6 +114,32 @@ pub enum ReportFormat {
     Yaml,
     /// For pull requests and job summaries
     Markdown,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Name of the ReleaseSet
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Namespace of the ReleaseSet; absent means that of the kubeconfig's context
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Go on and show every change, until Ctrl+C
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How to print it; JSON of --watch is one line for each change
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: ExplainFormat,
+}
+
+/// Formats of an explanation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    /// For people
+    Table,
+    /// For programs: a stable contract
+    Json,
 }
 
 /// Arguments of `retry`.

@@ -122,7 +122,11 @@ impl Cluster {
 // === impl Found ===
 
 impl Found {
-    fn new(object: DynamicObject) -> Result<Self> {
+    /// Reads what an object holds.
+    ///
+    /// # Errors
+    /// When spec or status are of another version.
+    pub fn new(object: DynamicObject) -> Result<Self> {
         let name = object.metadata.name.clone().unwrap_or_default();
         let undecodable = |part: &str, error: &serde_json::Error| {
             CliError::new(format!("failed to read the {part} of ReleaseSet {name}"))

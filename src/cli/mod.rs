@@ -21,6 +21,7 @@ pub mod demo;
 pub mod env;
 pub mod error;
 pub mod exit;
+pub mod explain;
 mod hint;
 pub mod input;
 mod judge;
@@ -28,6 +29,7 @@ pub mod lint;
 pub mod printer;
 mod render;
 pub mod retry;
+mod screen;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -81,6 +83,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, context: &Context) -> Result<u8> {
     match command {
         Command::Check(args) => check::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
         Command::Retry(args) => retry::run(&args, context),
         Command::Lint(args) => lint::run(&args, context),
         Command::Crd => crd::run(context),

@@ -13,6 +13,7 @@ use crate::api::validate;
 use crate::cli::args::RetryArgs;
 use crate::cli::cluster::{Cluster, FIELD_MANAGER, Found};
 use crate::cli::error::{CliError, Result};
+use crate::cli::render::one_line;
 use crate::cli::{Context, exit};
 use crate::controller::jobs::{RETRY_ANNOTATION_PREFIX, retries};
 use crate::engine::policy::GateKind;
@@ -183,9 +184,4 @@ fn failed(status: &ReleaseSetStatus, gate: &str) -> Vec<String> {
         Some(of(&candidate.tag, gate.message.as_deref()))
     });
     candidates.collect()
-}
-
-/// A text of another's making must not move the cursor.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod cluster;
+mod explain;
 mod fixture;
 mod lint;
 mod retry;
@@ -13,6 +14,7 @@ fn help_says_what_it_does_and_every_exit_code() {
     insta::assert_snapshot!("help", call(&["--help"]).whole());
     insta::assert_snapshot!("help_check", call(&["check", "--help"]).whole());
     insta::assert_snapshot!("help_lint", call(&["lint", "--help"]).whole());
+    insta::assert_snapshot!("help_explain", call(&["explain", "--help"]).whole());
     insta::assert_snapshot!("help_retry", call(&["retry", "--help"]).whole());
     insta::assert_snapshot!("help_controller", call(&["controller", "--help"]).whole());
     insta::assert_snapshot!("help_demo", call(&["demo", "--help"]).whole());

@@ -100,9 +100,14 @@ impl Kube {
         object["metadata"]["annotations"].clone()
     }
 
+    /// The file that names this server.
+    pub fn kubeconfig(&self) -> std::path::PathBuf {
+        self.folder.0.join("config")
+    }
+
     /// Calls the binary with this server's kubeconfig.
     pub async fn call(&self, args: &[&str]) -> Answer {
-        let call = Call::new(args).env("KUBECONFIG", self.folder.0.join("config"));
+        let call = Call::new(args).env("KUBECONFIG", self.kubeconfig());
         tokio::task::spawn_blocking(|| call.answer()).await.unwrap()
     }
 }
