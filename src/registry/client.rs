@@ -9,6 +9,7 @@ use crate::registry::evidence::facts::Facts;
 use crate::registry::evidence::look::look;
 use crate::registry::evidence::tags::tags;
 use crate::registry::identity::auth::Auth;
+use crate::registry::probe::{Probe, probe};
 use crate::registry::verdict::{Absence, sighting};
 use crate::registry::wire::habits::Habits;
 use crate::registry::wire::place::Place;
@@ -45,6 +46,15 @@ impl Client {
     pub fn observed_by(mut self, observer: Observer) -> Self {
         self.shared.transport.observe(observer);
         self
+    }
+
+    /// What answers at `repository`, and how it wants to be asked: at most six requests. `tag` is asked for by HEAD,
+    /// else one of the listed tags.
+    pub async fn probe(&self, access: &Access, repository: &Repository, tag: Option<&Tag>) -> Probe {
+        match Place::new(access, repository) {
+            Ok(place) => probe(&self.shared, &place, tag).await,
+            Err(doubt) => Probe::refused(doubt),
+        }
     }
 
     async fn head(

@@ -86,11 +86,15 @@ pub trait Registry: Send + Sync {
 mod client;
 mod evidence;
 mod identity;
+mod probe;
 mod verdict;
 mod wire;
 
 pub use client::Client;
-pub use identity::{credentials, docker_config};
+pub use identity::challenge::Challenge;
+pub use identity::tokens::TokenLife;
+pub use identity::{credentials, docker_config, origin};
+pub use probe::{FirstPage, Head, Probe};
 pub use wire::transport::{Observer, RequestKind, RequestRecord, Verb};
 
 #[cfg(test)]

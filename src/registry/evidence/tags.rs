@@ -14,7 +14,7 @@ use crate::registry::wire::session::{Answer, Session};
 use crate::registry::wire::transport::{RequestKind, Verb};
 
 /// Tags asked for per page; registries cap it at 100 (ghcr.io) to 1,000 (ECR).
-const PAGE_SIZE: u32 = 1_000;
+pub(crate) const PAGE_SIZE: u32 = 1_000;
 /// Tags asked for where that is refused (Quay).
 const PAGE_SIZE_SMALL: u32 = 100;
 /// Pages read: 50,000 tags at 100 a page, twice. Each page must bring something new.
@@ -65,7 +65,7 @@ impl Session<'_> {
     }
 
     /// The first page, with the largest page size that the host accepts.
-    async fn first_page(&self, subject: &str) -> Result<(Answer, Url), Absence> {
+    pub(crate) async fn first_page(&self, subject: &str) -> Result<(Answer, Url), Absence> {
         let habits = &self.shared.habits;
         let mut size = habits.page(self.place, PAGE_SIZE);
         loop {
@@ -101,7 +101,7 @@ impl Session<'_> {
     }
 }
 
-fn page_tags(answer: &Answer, subject: &str) -> Result<Vec<String>, Absence> {
+pub(crate) fn page_tags(answer: &Answer, subject: &str) -> Result<Vec<String>, Absence> {
     let page: Page = serde_json::from_slice(&answer.reply.body).map_err(|error| {
         Absence::unknown(
             DoubtKind::Protocol,
@@ -123,7 +123,7 @@ fn too_many(answer: &Answer) -> bool {
 }
 
 /// The target of `Link: <…>; rel="next"` (RFC 8288).
-fn next_link(answer: &Answer) -> Option<String> {
+pub(crate) fn next_link(answer: &Answer) -> Option<String> {
     let values = answer.reply.headers.get_all(header::LINK).iter();
     values.filter_map(|value| value.to_str().ok()).find_map(|value| {
         let (target, parameters) = value.trim().strip_prefix('<')?.split_once('>')?;

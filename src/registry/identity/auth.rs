@@ -13,7 +13,7 @@ use url::Url;
 use crate::model::sighting::{Doubt, DoubtKind};
 use crate::registry::identity::challenge::Challenge;
 use crate::registry::identity::credentials::Fingerprint;
-use crate::registry::identity::tokens::Tokens;
+use crate::registry::identity::tokens::{TokenLife, Tokens};
 use crate::registry::verdict;
 use crate::registry::wire::guard;
 use crate::registry::wire::place::Place;
@@ -81,6 +81,16 @@ impl Auth {
         let proof = self.prove(transport, place, &challenge, refused).await?;
         self.remember(place, challenge);
         Ok(proof)
+    }
+
+    /// How the host wants to be asked, if it said so.
+    pub(crate) fn known(&self, place: &Place<'_>) -> Option<Challenge> {
+        lock(&self.challenges).get(&(place.origin(), place.fingerprint)).cloned()
+    }
+
+    /// The life of the token that is kept for `place`.
+    pub(crate) async fn token_life(&self, place: &Place<'_>) -> Option<TokenLife> {
+        self.tokens.life(place).await
     }
 
     /// Remembers how the host wants to be asked.

@@ -4,4 +4,5 @@ pub(crate) mod auth;
 pub(crate) mod challenge;
 pub mod credentials;
 pub mod docker_config;
+pub mod origin;
 pub(crate) mod tokens;

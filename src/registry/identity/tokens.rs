@@ -49,7 +49,16 @@ struct Slot {
 #[derive(Clone)]
 struct Token {
     header: HeaderValue,
+    life: TokenLife,
     good_until: Timestamp,
+}
+
+/// How long a token lives, as its server said.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TokenLife {
+    /// `expires_in` of the answer in seconds, as it was; `None` when the server did not say, which means a minute
+    /// (distribution token specification).
+    pub expires_in_secs: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +99,13 @@ impl Tokens {
         *outcome = Some(exchanged.clone());
         slot.flights.fetch_add(1, Ordering::Release);
         exchanged.map(|token| token.header)
+    }
+
+    /// The life of the token that is kept for a place.
+    pub(crate) async fn life(&self, place: &Place<'_>) -> Option<TokenLife> {
+        let slot = self.slot(place);
+        let outcome = slot.outcome.lock().await;
+        outcome.as_ref()?.as_ref().ok().map(|token| token.life)
     }
 
     fn slot(&self, place: &Place<'_>) -> Arc<Slot> {
@@ -137,7 +153,8 @@ impl Tokens {
             )
         })?;
         header.set_sensitive(true);
-        Ok(Token { header, good_until: good_until(now, body.expires_in) })
+        let life = TokenLife { expires_in_secs: body.expires_in };
+        Ok(Token { header, life, good_until: good_until(now, body.expires_in) })
     }
 }
 
