@@ -7,6 +7,7 @@ use crate::api::manifest::Manifest;
 use crate::api::validate;
 use crate::cli::args::CheckArgs;
 use crate::cli::error::{CliError, Result};
+use crate::cli::hint::{Source, Sources};
 use crate::cli::input::Input;
 use crate::cli::judge::{self, Judgement, Terms};
 use crate::cli::{Context, render};
@@ -19,6 +20,7 @@ use crate::engine::policy::Policy;
 use crate::engine::record::Record;
 use crate::model::{ImageName, Tag};
 use crate::registry::credentials::Credential;
+use crate::registry::origin::Origin;
 use crate::registry::{Access, Client, Depth, docker_config};
 use crate::telemetry::clock::Clock;
 
@@ -45,6 +47,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> Result<u8> {
     }
     let asked = pinned(&policy, args.tag.as_ref())?;
     let access = access(&manifest, &policy, context);
+    let sources = sources(&manifest, &policy, context);
     let (decision, ran_out) = look(&asked, &access, args)?;
     if ran_out {
         let secs = args.timeout.as_secs();
@@ -56,6 +59,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> Result<u8> {
         tag: args.tag.as_ref(),
         above: args.above.as_ref(),
         require_smoke: args.require_smoke,
+        sources: &sources,
     };
     let Judgement { report, exit_code, hint, notes } = judge::judge(terms, &decision);
     context.printer.data(&render::report(&report, args.output, context.printer.data_colors())?)?;
@@ -117,6 +121,24 @@ fn access(manifest: &Manifest, policy: &Policy, context: &Context) -> BTreeMap<I
     let images = policy.images.iter().zip(&spec.images).map(|(image, written)| {
         let insecure = validate::registry_access(spec, written).insecure;
         (image.name.clone(), Access { credential: credential(image.repository.host()), insecure })
+    });
+    images.collect()
+}
+
+/// As whom each image is asked, for the sentences about what could not be told.
+fn sources(manifest: &Manifest, policy: &Policy, context: &Context) -> Sources {
+    let spec = &manifest.spec;
+    let file = context.environment.docker_config_file.as_deref();
+    let images = policy.images.iter().zip(&spec.images).map(|(image, written)| {
+        let wanted = validate::registry_access(spec, written);
+        let insecure = if wanted.insecure { " --insecure" } else { "" };
+        let source = Source {
+            repository: image.repository.clone(),
+            origin: Origin::of(file, &image.repository),
+            secret: wanted.secret_ref.map(|secret| secret.name),
+            ping: Some(format!("{} registry ping {}{insecure}", context.program, image.repository)),
+        };
+        (image.name.clone(), source)
     });
     images.collect()
 }

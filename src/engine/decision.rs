@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use crate::engine::clearance::Granted;
 use crate::engine::record::{CandidateRecord, Ended, Phase};
 use crate::model::{
-    Digest, GateName, ImageEvidence, ImageName, Platform, Release, Sighting, SmokeRequest, SmokeVerdict, Tag,
+    Digest, Doubt, GateName, ImageEvidence, ImageName, Platform, Release, Sighting, SmokeRequest,
+    SmokeVerdict, Tag,
 };
 
 /// The engine's answer. While `ask` is not empty the rest is what would be reported if nothing could be
@@ -264,8 +265,8 @@ pub struct Listed {
     pub matched: usize,
     /// Of them, those whose extract is no number under a numerical policy.
     pub not_numbers: usize,
-    /// Images whose list could not be read, with the reason.
-    pub unknown: BTreeMap<ImageName, String>,
+    /// Images whose list could not be read, with the doubt.
+    pub unknown: BTreeMap<ImageName, Doubt>,
 }
 
 // === impl Candidate ===

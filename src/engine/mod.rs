@@ -205,7 +205,7 @@ fn listed(observation: &Observation) -> Listed {
         listed.matched += list.counts.matched;
         listed.not_numbers += list.counts.not_numbers;
         if let Some(doubt) = &list.doubt {
-            listed.unknown.insert(name.clone(), doubt.message.clone());
+            listed.unknown.insert(name.clone(), doubt.clone());
         }
     }
     listed
