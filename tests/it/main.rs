@@ -17,4 +17,6 @@ mod engine;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod scenarios;

@@ -1,5 +1,7 @@
 //! A real registry: distribution v3 on loopback, one per test, without authentication.
 
+use std::path::Path;
+
 use url::Url;
 
 use super::server::{Server, folder, free_port};
@@ -7,6 +9,9 @@ use super::tools::Tools;
 
 /// What [`Registry::start`] needs, for `hack/tools`.
 pub const TOOLS: [&str; 1] = ["registry"];
+
+/// Where Debian's package docker-registry puts its executable.
+pub const DEBIAN: &str = "/usr/bin/docker-registry";
 
 /// A running registry that keeps its content on disk until it is dropped.
 pub struct Registry {
@@ -21,19 +26,31 @@ impl Registry {
     /// (a panic under `CI`).
     pub async fn start(suite: &str) -> Option<Self> {
         let tools = Tools::require(suite, &TOOLS)?;
+        Some(Self::run(tools.path("registry")).await)
+    }
+
+    /// Starts every real registry that is to be had: distribution, and Debian's docker-registry where it is installed.
+    pub async fn start_each(suite: &str) -> Vec<Self> {
+        let debian = Path::new(DEBIAN);
+        let debian = if debian.exists() { Some(Self::run(debian).await) } else { None };
+        Self::start(suite).await.into_iter().chain(debian).collect()
+    }
+
+    /// Starts an empty registry from the executable `program`: distribution, or its older version docker-registry.
+    pub async fn run(program: &Path) -> Self {
         super::install_crypto();
         let folder = folder("registry");
         let port = free_port();
         std::fs::write(folder.join("config.yml"), configuration(port)).expect("the folder is ours");
         let arguments = ["serve".to_owned(), "config.yml".to_owned()];
-        let mut server = Server::start("registry", folder, tools.path("registry"), &arguments)
-            .expect("registry can be started");
+        let mut server =
+            Server::start("registry", folder, program, &arguments).expect("registry can be started");
         let url = Url::parse(&format!("http://127.0.0.1:{port}/")).expect("the URL is valid");
         let root = url.join("v2/").expect("the path is valid");
         server
             .ready(async || reqwest::get(root.clone()).await.is_ok_and(|reply| reply.status().is_success()))
             .await;
-        Some(Self { url, _server: server })
+        Self { url, _server: server }
     }
 
     /// `host:port`, the first part of an image's repository name.
