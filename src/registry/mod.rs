@@ -7,6 +7,7 @@
 //! client ─> evidence: look ─> walk ─> flatten     pure: challenge, guard, manifest, flatten, verdict
 //!           │  └> fetch, facts (content of digests, never existence)
 //!           └> tags
+//!        ─> probe: the same way, for the person who sets a registry up
 //!        ─> wire: session ─> transport ─> clients (every request, counted)
 //!             └> identity: auth ─> tokens
 //! ```
