@@ -45,3 +45,9 @@ lint: ## Check format and lints
 .PHONY: docs
 docs: ## Build the documentation of the source; warnings are errors
 	RUSTDOCFLAGS="-D warnings $${RUSTDOCFLAGS:-}" cargo doc --no-deps
+
+.PHONY: fuzz
+fuzz: ## Search for inputs that break a parser: make fuzz TARGET=link (needs cargo-fuzz and a nightly compiler)
+	@test -n "$(TARGET)" || { echo "name one with TARGET=; there are: $$(ls fuzz/corpus | tr '\n' ' ')" >&2; exit 2; }
+	@mkdir -p fuzz/found/$(TARGET)
+	cargo +nightly fuzz run $(TARGET) fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) -- -max_len=8192 $(FUZZ_ARGS)

@@ -30,12 +30,15 @@
 //! - [`cli`]: the commands, their words and exit codes.
 //! - [`embedded`]: an OCI registry, a Kubernetes API and a node, in process.
 //! - [`telemetry`]: clock, log, metrics.
+//! - `fuzz`: what must hold for every input; for cargo-fuzz and the tests alone.
 
 pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod embedded;
 pub mod engine;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod model;
 pub mod registry;
 pub mod smoke;

@@ -226,8 +226,8 @@ pub const EXCLUDE: &[Rule] =
     &[rule("self.all(e, 'x'.matches(e) ? true : true)", "the pattern is no regular expression")];
 /// The candidate policy.
 pub const POLICY_ONE: Rule = rule(
-    "[has(self.numerical), has(self.alphabetical)].filter(x, x).size() == 1",
-    "has none or several policies: set exactly one of numerical and alphabetical",
+    "[has(self.semver), has(self.numerical), has(self.alphabetical)].filter(x, x).size() == 1",
+    "has none or several policies: set exactly one of semver, numerical and alphabetical",
 );
 /// One gate.
 pub const GATE_ONE: Rule = rule(

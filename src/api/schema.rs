@@ -10,6 +10,7 @@ use crate::api::duration::DURATION_MAX_BYTES;
 use crate::api::rules::{self, Rule};
 use crate::engine::order::{EXCLUDE_MAX, PATTERN_MAX_BYTES};
 use crate::engine::policy::{PLATFORMS_MAX, SKIP_MAX};
+use crate::engine::semver::RANGE_MAX_BYTES;
 use crate::model::names::LABEL_MAX_BYTES;
 use crate::model::platform::PLATFORM_MAX_BYTES;
 use crate::model::reference::{REPOSITORY_MAX_BYTES, TAG_MAX_BYTES};
@@ -96,6 +97,8 @@ schemas! {
     );
     /// A regular expression; its rule stands on the object that holds it.
     pattern => text(PATTERN_MAX_BYTES, &[]);
+    /// A range of versions; its grammar is not for CEL.
+    range => text(RANGE_MAX_BYTES, &[]);
     /// What orders a tag.
     extract => text(EXTRACT_MAX_BYTES, &[]);
     /// Exclusions.

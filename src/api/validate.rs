@@ -311,9 +311,12 @@ impl Reader {
             Direction::Asc => order::Direction::Ascending,
             Direction::Desc => order::Direction::Descending,
         };
-        match (&policy.numerical, &policy.alphabetical) {
-            (Some(numerical), None) => Some(Order::Numerical(direction(numerical.order))),
-            (None, Some(alphabetical)) => Some(Order::Alphabetical(direction(alphabetical.order))),
+        match (&policy.semver, &policy.numerical, &policy.alphabetical) {
+            (Some(semver), None, None) => {
+                self.parse("spec.candidates.policy.semver.range", &semver.range).map(Order::SemVer)
+            }
+            (None, Some(numerical), None) => Some(Order::Numerical(direction(numerical.order))),
+            (None, None, Some(alphabetical)) => Some(Order::Alphabetical(direction(alphabetical.order))),
             _ => self.fail("spec.candidates.policy", rules::POLICY_ONE.message),
         }
     }

@@ -176,18 +176,15 @@ fn blocked(terms: Terms<'_>, candidate: &Candidate) -> Option<Block> {
 fn no_candidate(terms: Terms<'_>, decision: &Decision) -> Block {
     let listed = &decision.listed;
     let obstacle = if listed.unknown.is_empty() { Obstacle::Known } else { Obstacle::Unknown };
-    let numbers = match listed.not_numbers {
-        0 => String::new(),
-        count => format!("; the extract of {count} more is no number"),
-    };
     let floor = terms.above.or(terms.policy.candidates.not_before.as_ref());
     let none_left = match floor {
         Some(floor) if listed.matched > 0 => format!(", none is newer than {floor}"),
         None if listed.matched > 0 => ", all are dismissed by spec.skip".to_owned(),
         _ => String::new(),
     };
+    let skipped = listed.skipped();
     let counts =
-        format!("{} of {} tags match spec.candidates{none_left}{numbers}", listed.matched, listed.tags);
+        format!("{} of {} tags match spec.candidates{none_left}{skipped}", listed.matched, listed.tags);
     let (why, hint) = match listed.unknown.iter().next() {
         Some((image, doubt)) => (
             format!("the tags of {image} cannot be listed: {}", doubt.message),

@@ -265,8 +265,29 @@ pub struct Listed {
     pub matched: usize,
     /// Of them, those whose extract is no number under a numerical policy.
     pub not_numbers: usize,
+    /// Of them, those whose extract is no version under a semver policy.
+    pub not_versions: usize,
+    /// Of them, versions outside the range of a semver policy.
+    pub out_of_range: usize,
     /// Images whose list could not be read, with the doubt.
     pub unknown: BTreeMap<ImageName, Doubt>,
+}
+
+// === impl Listed ===
+
+impl Listed {
+    /// Tags that have no place in the order, in words that continue a sentence; empty when there are none.
+    pub fn skipped(&self) -> String {
+        let reasons = [
+            (self.not_numbers, "the extract of", "is no number"),
+            (self.not_versions, "the extract of", "is no version"),
+            (self.out_of_range, "the version of", "is outside the range"),
+        ];
+        let told = reasons.into_iter().filter(|(count, ..)| *count > 0);
+        told.map(|(count, of_what, why)| format!("; {of_what} {count} more {why}"))
+            .collect::<Vec<_>>()
+            .concat()
+    }
 }
 
 // === impl Candidate ===

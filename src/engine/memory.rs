@@ -48,6 +48,8 @@ pub(in crate::engine) struct ListCounts {
     pub tags: usize,
     pub matched: usize,
     pub not_numbers: usize,
+    pub not_versions: usize,
+    pub out_of_range: usize,
 }
 
 /// Which images list a shared tag, one bit per image in the order of the spec.
@@ -184,6 +186,8 @@ impl Memory {
                     }
                 }
                 Err(NotOrdered::NotANumber) => counts.not_numbers += 1,
+                Err(NotOrdered::NotAVersion) => counts.not_versions += 1,
+                Err(NotOrdered::OutOfRange) => counts.out_of_range += 1,
                 Err(NotOrdered::Filtered) => {}
             }
         }

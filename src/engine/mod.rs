@@ -23,6 +23,7 @@ pub mod order;
 pub mod policy;
 pub mod record;
 pub mod report;
+pub mod semver;
 mod tags;
 
 use jiff::Timestamp;
@@ -204,6 +205,8 @@ fn listed(observation: &Observation) -> Listed {
         listed.tags += list.counts.tags;
         listed.matched += list.counts.matched;
         listed.not_numbers += list.counts.not_numbers;
+        listed.not_versions += list.counts.not_versions;
+        listed.out_of_range += list.counts.out_of_range;
         if let Some(doubt) = &list.doubt {
             listed.unknown.insert(name.clone(), doubt.clone());
         }

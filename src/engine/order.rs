@@ -7,6 +7,7 @@ use std::str::FromStr;
 use jiff::SignedDuration;
 use regex::Regex;
 
+use crate::engine::semver::{Range, Version};
 use crate::model::Tag;
 
 /// Longest regular expression of a spec (design §3).
@@ -42,12 +43,14 @@ pub struct TagFilter {
 }
 
 /// How keys are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// As exact decimals.
     Numerical(Direction),
     /// By bytes.
     Alphabetical(Direction),
+    /// By precedence of versions, and only those within the range; the greatest is the newest.
+    SemVer(Range),
 }
 
 /// Which end is the newest.
@@ -72,6 +75,7 @@ pub struct Rank {
 enum Key {
     Number(Decimal),
     Text(String),
+    Version(Version),
 }
 
 /// An exact decimal: sign, integer digits and fraction digits without needless zeros.
@@ -89,6 +93,10 @@ pub enum NotOrdered {
     Filtered,
     /// Its extract is no number under a numerical policy.
     NotANumber,
+    /// Its extract is no version under a semver policy.
+    NotAVersion,
+    /// Its version lies outside the range of a semver policy.
+    OutOfRange,
 }
 
 /// Why a filter cannot be built.
@@ -207,11 +215,18 @@ impl CandidateRule {
             None => tag.as_str().into(),
             Some(filter) => filter.key(tag.as_str()).ok_or(NotOrdered::Filtered)?,
         };
-        let (key, direction) = match self.order {
+        let (key, direction) = match &self.order {
             Order::Numerical(direction) => {
-                (Key::Number(text.parse().map_err(|()| NotOrdered::NotANumber)?), direction)
+                (Key::Number(text.parse().map_err(|()| NotOrdered::NotANumber)?), *direction)
             }
-            Order::Alphabetical(direction) => (Key::Text(text.into_owned()), direction),
+            Order::Alphabetical(direction) => (Key::Text(text.into_owned()), *direction),
+            Order::SemVer(range) => {
+                let version: Version = text.parse().map_err(|_| NotOrdered::NotAVersion)?;
+                if !range.accepts(&version) {
+                    return Err(NotOrdered::OutOfRange);
+                }
+                (Key::Version(version), Direction::Ascending)
+            }
         };
         Ok(Rank { key, direction, tag: tag.clone() })
     }
@@ -237,6 +252,7 @@ impl Rank {
         match &self.key {
             Key::Number(number) => number.to_string(),
             Key::Text(text) => text.clone(),
+            Key::Version(version) => version.to_string(),
         }
     }
 }
@@ -358,6 +374,30 @@ mod tests {
         let (plain, prefixed) = (rule.rank(&tag("12")).unwrap(), rule.rank(&tag("v12")).unwrap());
         assert!(plain < prefixed);
         assert!(rule.rank(&tag("11")).unwrap() > prefixed, "descending: the least number is the newest");
+    }
+
+    #[test]
+    fn versions_are_ordered_by_precedence_then_by_tag() {
+        let rule = rule(None, Order::SemVer(">=1.2.0".parse().unwrap()));
+        let rank = |text: &str| rule.rank(&tag(text)).unwrap();
+        assert!(rank("1.10.0") > rank("v1.9.0"));
+        assert!(rank("1.2.3") < rank("v1.2.3"), "equal versions: the greater tag is the newer");
+        assert_eq!(rank("v1.02.3").key_text(), "1.2.3");
+        assert_eq!(rule.rank(&tag("1.1.9")), Err(NotOrdered::OutOfRange));
+        assert_eq!(rule.rank(&tag("1.3.0-rc.1")), Err(NotOrdered::OutOfRange));
+        assert_eq!(rule.rank(&tag("1.3")), Err(NotOrdered::NotAVersion));
+        assert_eq!(rule.rank(&tag("buildcache")), Err(NotOrdered::Filtered));
+    }
+
+    #[test]
+    fn the_extract_is_the_version() {
+        let filter = TagFilter::new("^app-(?P<v>.*)-(?P<b>[0-9]+)$", Some("${v}+$b")).unwrap();
+        let rule = rule(Some(filter), Order::SemVer("^1.2".parse().unwrap()));
+        let (first, second) =
+            (rule.rank(&tag("app-1.2.3-7")).unwrap(), rule.rank(&tag("app-1.2.3-8")).unwrap());
+        assert!(first < second, "a build is no part of the version: the tag decides");
+        assert_eq!(second.key_text(), "1.2.3");
+        assert_eq!(rule.rank(&tag("1.2.3")), Err(NotOrdered::Filtered));
     }
 
     #[test]

@@ -104,7 +104,12 @@ fn nothing_promoted(policy: &Policy, decision: &Decision) -> ConditionReport {
             }
             None => (
                 Reason::NoCandidates,
-                format!("{} of {} tags match spec.candidates", listed.matched, listed.tags),
+                format!(
+                    "{} of {} tags match spec.candidates{}",
+                    listed.matched,
+                    listed.tags,
+                    listed.skipped()
+                ),
             ),
         },
     };

@@ -152,19 +152,21 @@ impl FromStr for Repository {
             return Err(error());
         }
         let (host, path) = match text.split_once('/') {
-            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
-            _ => (DOCKER_HUB, text),
+            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
+                (first.to_ascii_lowercase(), rest)
+            }
+            _ => (DOCKER_HUB.to_owned(), text),
         };
         if path.contains(['@', ':']) {
             return Err(ReferenceError::Tagged(text.to_owned()));
         }
-        if !is_host(host) || !path.split('/').all(is_path_component) {
+        if !is_host(&host) || !path.split('/').all(is_path_component) {
             return Err(error());
         }
-        let host = if host == "index.docker.io" { DOCKER_HUB } else { host };
+        let host = if host == "index.docker.io" { DOCKER_HUB.to_owned() } else { host };
         let implied = host == DOCKER_HUB && !path.contains('/');
         let path = if implied { format!("library/{path}") } else { path.to_owned() };
-        Ok(Self { written: text.to_owned(), host: host.to_ascii_lowercase(), path })
+        Ok(Self { written: text.to_owned(), host, path })
     }
 }
 
@@ -177,17 +179,27 @@ fn is_host(host: &str) -> bool {
     let port_is_sound = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
     let name_is_sound = match name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !name.is_empty()
-                && name.split('.').all(|label| {
-                    !label.is_empty()
-                        && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-                        && !label.starts_with('-')
-                        && !label.ends_with('-')
-                })
-        }
+        None => is_name_or_ipv4(name),
     };
     port_is_sound && name_is_sound
+}
+
+/// A URL reads a host that ends in a number as an IPv4 address in any spelling: `0x7f.1` would be 127.0.0.1. Only the
+/// plain spelling is one here.
+fn is_name_or_ipv4(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    let is_number = last.bytes().all(|b| b.is_ascii_digit())
+        || hex.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+    if is_number {
+        return name.parse::<std::net::Ipv4Addr>().is_ok();
+    }
+    name.split('.').all(|label| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    })
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` (OCI distribution-spec).
@@ -277,7 +289,9 @@ mod tests {
             let repository: Repository = text.parse().unwrap();
             assert_eq!((repository.host(), repository.path(), repository.as_str()), (host, path, text));
         }
-        assert_eq!("nginx".parse::<Repository>(), "docker.io/library/nginx".parse());
+        for same in ["docker.io/library/nginx", "Docker.io/nginx", "INDEX.docker.io/nginx"] {
+            assert_eq!("nginx".parse::<Repository>(), same.parse());
+        }
     }
 
     #[test]
@@ -285,9 +299,17 @@ mod tests {
         assert!(matches!("https://ghcr.io/a/b".parse::<Repository>(), Err(ReferenceError::Scheme(_))));
         assert!(matches!("ghcr.io/a/b:v1".parse::<Repository>(), Err(ReferenceError::Tagged(_))));
         assert!(matches!("ghcr.io/a/b@sha256:1".parse::<Repository>(), Err(ReferenceError::Tagged(_))));
-        for bad in
-            ["", "ghcr.io/", "ghcr.io/A/b", "ghcr.io//b", "a..b/c d", "ghcr.io:99999/a", "ghcr.io/a---_b"]
-        {
+        for bad in [
+            "",
+            "ghcr.io/",
+            "ghcr.io/A/b",
+            "ghcr.io//b",
+            "a..b/c d",
+            "ghcr.io:99999/a",
+            "ghcr.io/a---_b",
+            "0x7f.1/a",
+            "127.1/a",
+        ] {
             assert!(bad.parse::<Repository>().is_err(), "{bad}");
         }
     }

@@ -86,6 +86,8 @@ pub trait Registry: Send + Sync {
 
 mod client;
 mod evidence;
+#[doc(hidden)]
+pub mod fuzz;
 mod identity;
 mod probe;
 mod verdict;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, Sighting, Tag};
-use crate::registry::evidence::tags::{PAGE_SIZE, next_link, page_tags};
+use crate::registry::evidence::tags::{PAGE_SIZE, next_page, page_tags};
 use crate::registry::identity::challenge::{self, Challenge};
 use crate::registry::identity::tokens::TokenLife;
 use crate::registry::verdict::{Absence, Standing, sighting};
@@ -145,7 +145,7 @@ impl Session<'_> {
         Ok(FirstPage {
             tags: tags.len(),
             page_size: self.shared.habits.page(self.place, PAGE_SIZE),
-            has_link: next_link(&answer).is_some(),
+            has_link: next_page(&answer).is_some(),
             any: tags.iter().find_map(|tag| tag.parse().ok()),
         })
     }

@@ -225,6 +225,8 @@ fn listed_status(listed: &Listed) -> ListedStatus {
         tags: count(listed.tags),
         matched: count(listed.matched),
         not_numbers: count(listed.not_numbers),
+        not_versions: count(listed.not_versions),
+        out_of_range: count(listed.out_of_range),
     }
 }
 

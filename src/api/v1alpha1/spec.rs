@@ -219,6 +219,10 @@ pub struct FilterTags {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [rules::POLICY_ONE]))]
 pub struct OrderPolicy {
+    /// By version, and only those within a range. Absent means that another policy is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("example" = {"range": ">=1.2.0 <2.0.0"}))]
+    pub semver: Option<SemVer>,
     /// By number, as exact decimals. Absent means that another policy is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = {"order": "asc"}))]
@@ -227,6 +231,19 @@ pub struct OrderPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = {"order": "asc"}))]
     pub alphabetical: Option<Alphabetical>,
+}
+
+/// Order by version, with the meaning of Flux's `semver`. A tag, or its extract, is a version when it has three
+/// numbers, with or without `v` in front: others are skipped and counted. The newest version is the newest; of equal
+/// versions (`1.2.3` and `v1.2.3`) the tag that is last in the alphabet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SemVer {
+    /// Comparisons with spaces or commas between, of which all must hold, and `||` between alternatives. Operators
+    /// are `=`, `!=`, `>`, `<`, `>=`, `<=`, `~` and `^`; `1.2.x` and `1.2 - 1.4` are understood too. Pre-releases
+    /// count only where a comparison names one: `>=1.2.0-0`.
+    #[schemars(schema_with = "schema::range", extend("example" = ">=1.2.0 <2.0.0"))]
+    pub range: String,
 }
 
 /// Order by number.

@@ -401,6 +401,14 @@ pub struct ListedStatus {
     /// Of them, tags whose extract is no number under a numerical policy; they are skipped.
     #[schemars(extend("example" = 0))]
     pub not_numbers: i64,
+    /// Of them, tags whose extract is no version under a semver policy; they are skipped.
+    #[serde(default)]
+    #[schemars(extend("example" = 0))]
+    pub not_versions: i64,
+    /// Of them, versions outside the range of a semver policy; they are skipped.
+    #[serde(default)]
+    #[schemars(extend("example" = 0))]
+    pub out_of_range: i64,
 }
 
 fn never_observed() -> i64 {

@@ -3,6 +3,7 @@
 pub(crate) mod facts;
 pub(crate) mod fetch;
 pub(crate) mod flatten;
+pub(crate) mod link;
 pub(crate) mod look;
 pub(crate) mod manifest;
 pub(crate) mod tags;

@@ -8,6 +8,7 @@ use url::Url;
 
 use crate::model::sighting::DoubtKind;
 use crate::model::{Sighting, Tag};
+use crate::registry::evidence::link::next_link;
 use crate::registry::verdict::{self, Absence, sighting};
 use crate::registry::wire::guard;
 use crate::registry::wire::session::{Answer, Session};
@@ -56,8 +57,8 @@ impl Session<'_> {
                 return Err(too_much(&subject, &format!("more than {TAGS_MAX} tags")));
             }
             // A page that adds nothing ends the list: there are registries that begin again at the end.
-            let Some(link) = next_link(&answer).filter(|_| tags.len() > before) else { return Ok(tags) };
-            here = self.follow(&here, &link, &subject)?;
+            let Some(link) = next_page(&answer).filter(|_| tags.len() > before) else { return Ok(tags) };
+            here = self.follow(&here, link, &subject)?;
             bytes_left = bytes_left.saturating_sub(answer.reply.body.len());
             answer = self.page(here.clone(), bytes_left, &subject).await?;
         }
@@ -122,16 +123,10 @@ fn too_many(answer: &Answer) -> bool {
     status == StatusCode::PAYLOAD_TOO_LARGE || (status.is_client_error() && says_so())
 }
 
-/// The target of `Link: <…>; rel="next"` (RFC 8288).
-pub(crate) fn next_link(answer: &Answer) -> Option<String> {
+/// Where the next page is, if one is named.
+pub(crate) fn next_page(answer: &Answer) -> Option<&str> {
     let values = answer.reply.headers.get_all(header::LINK).iter();
-    values.filter_map(|value| value.to_str().ok()).find_map(|value| {
-        let (target, parameters) = value.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = parameters
-            .split(';')
-            .any(|parameter| matches!(parameter.trim().replace([' ', '"'], "").as_str(), "rel=next"));
-        is_next.then(|| target.to_owned())
-    })
+    values.filter_map(|value| value.to_str().ok()).find_map(next_link)
 }
 
 fn too_much(subject: &str, what: &str) -> Absence {

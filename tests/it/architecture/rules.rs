@@ -8,7 +8,7 @@ use super::source::Source;
 const LINE_LIMIT: usize = 500;
 
 /// Who may use whom: module, and the paths below `crate` that it may name (its own are always allowed).
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("engine", &["model"]),
     ("telemetry", &[]),
@@ -19,6 +19,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("web", &["engine", "model", "telemetry"]),
     ("controller", &["model", "engine", "telemetry", "api", "registry", "smoke", "targets", "web"]),
     ("embedded", &["telemetry"]),
+    ("fuzz", &["model", "engine::semver", "api::duration", "registry::fuzz"]),
     (
         "cli",
         &[

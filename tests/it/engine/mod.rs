@@ -2,4 +2,5 @@
 
 mod confirmation;
 pub mod properties;
+mod semver;
 pub mod world;
