@@ -21,7 +21,7 @@ use crate::engine::record::Record;
 use crate::model::{ImageName, Tag};
 use crate::registry::credentials::Credential;
 use crate::registry::origin::Origin;
-use crate::registry::{Access, Client, Depth, docker_config};
+use crate::registry::{Access, Client, Depth, Pace, docker_config};
 use crate::telemetry::clock::Clock;
 
 /// Generation of a spec that comes from a file.
@@ -120,7 +120,10 @@ fn access(manifest: &Manifest, policy: &Policy, context: &Context) -> BTreeMap<I
     };
     let images = policy.images.iter().zip(&spec.images).map(|(image, written)| {
         let insecure = validate::registry_access(spec, written).insecure;
-        (image.name.clone(), Access { credential: credential(image.repository.host()), insecure })
+        (
+            image.name.clone(),
+            Access { credential: credential(image.repository.host()), insecure, ..Access::default() },
+        )
     });
     images.collect()
 }
@@ -154,7 +157,7 @@ fn look(policy: &Policy, access: &BTreeMap<ImageName, Access>, args: &CheckArgs)
     let record = Record { floor, ..Record::default() };
     let mut observation = Observation { record, ..Observation::default() };
     let decision = runtime.block_on(async {
-        let client = Client::new(clock.clone());
+        let client = Client::new(clock.clone()).paced_by(Pace::of_one_command());
         let depth = if args.no_config { Depth::Manifests } else { Depth::Configs };
         let eyes = Eyes { registry: &client, access, depth, clock: &clock };
         within(args.timeout, eyes.judge(policy, &mut observation)).await

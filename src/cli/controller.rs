@@ -1,5 +1,6 @@
 //! `tidegate controller`: the process that runs in the cluster.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use crate::cli::Context;
@@ -9,10 +10,10 @@ use crate::cli::exit;
 use crate::controller::context::Context as Shared;
 use crate::controller::startup::{StartError, check_crd, client};
 use crate::controller::watch::{self, WatchOptions};
-use crate::registry::{Client as Registries, Observer, RequestRecord, Verb};
+use crate::registry::{Client as Registries, HostObserver, HostState, Observer, Pace, RequestRecord, Verb};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::log;
-use crate::telemetry::metrics::{Metrics, RegistryRequest};
+use crate::telemetry::metrics::{Metrics, RegistryHost, RegistryRequest};
 use crate::web::Pages;
 
 /// Threads of the runtime. The work is waiting for other hosts; two keep health answers quick while one
@@ -58,7 +59,12 @@ async fn serve(args: &ControllerArgs) -> std::result::Result<(), ServeError> {
     let (stopped, stopping) = tokio::sync::watch::channel(false);
     let (address, pages_served) = pages.clone().serve(args.http_addr, stopped_once(stopping.clone())).await?;
     tracing::info!(%address, "serving health and metrics");
-    let registry = Arc::new(Registries::new(clock.clone()).observed_by(counting(metrics.clone())));
+    let per_second = NonZeroU32::new(args.registry_requests_per_second_per_host).unwrap_or(NonZeroU32::MIN);
+    let registry = Registries::new(clock.clone())
+        .paced_by(Pace::per_second(per_second))
+        .observed_by(counting(metrics.clone()))
+        .hosts_observed_by(measuring(metrics.clone()));
+    let registry = Arc::new(registry);
     let shared = Shared::new(client, registry, clock, metrics);
     let options = WatchOptions { namespace: args.watch_namespace.clone(), concurrency: args.concurrency };
     let running = watch::run(shared, options, pages, async move {
@@ -103,6 +109,25 @@ fn counting(metrics: Metrics) -> Observer {
             code: record.status.map_or_else(|| "none".to_owned(), |status| status.to_string()),
         };
         metrics.registry_requests.get_or_create(&labels).inc();
+        metrics.registry_hosts.queue_secs.observe(record.waited.as_secs_f64());
+    })
+}
+
+fn measuring(metrics: Metrics) -> HostObserver {
+    Arc::new(move |host: &str, state: Option<&HostState>| {
+        let Some(state) = state else { return metrics.forget_host(host) };
+        let labels = RegistryHost { host: host.to_owned() };
+        let hosts = &metrics.registry_hosts;
+        hosts.breaker_open.get_or_create(&labels).set(state.is_open.into());
+        if let Some(until) = state.paused_until {
+            hosts.paused_until_timestamp_secs.get_or_create(&labels).set(until.as_second());
+        }
+        if let Some(quota) = state.quota {
+            hosts.ratelimit_limit.get_or_create(&labels).set(quota.limit.into());
+            hosts.ratelimit_remaining.get_or_create(&labels).set(quota.remaining.into());
+            let window_secs = i64::try_from(quota.window.as_secs()).unwrap_or(i64::MAX);
+            hosts.ratelimit_window_secs.get_or_create(&labels).set(window_secs);
+        }
     })
 }
 

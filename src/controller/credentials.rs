@@ -58,7 +58,7 @@ pub async fn read(
             Some(Ok(bytes)) => from_docker_config_json(bytes, image.repository.host()),
             Some(Err(why)) => Credential::Unusable { why: why.clone() },
         };
-        (image.name.clone(), Access { credential, insecure: wanted.insecure })
+        (image.name.clone(), Access { credential, insecure: wanted.insecure, ..Access::default() })
     };
     policy.images.iter().map(access).collect()
 }

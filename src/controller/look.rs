@@ -2,6 +2,7 @@
 //! controller and the command line.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use futures::StreamExt;
 use futures::stream;
@@ -113,8 +114,7 @@ impl Eyes<'_> {
     }
 
     fn access_of(&self, image: &ImageName) -> &Access {
-        static ANONYMOUS: Access =
-            Access { credential: registry::credentials::Credential::Anonymous, insecure: false };
+        static ANONYMOUS: LazyLock<Access> = LazyLock::new(Access::default);
         self.access.get(image).unwrap_or(&ANONYMOUS)
     }
 

@@ -9,6 +9,7 @@
 //! Watch events only wake; everything acted upon is read here.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -155,7 +156,13 @@ impl<'a> Session<'a> {
 
     async fn run(mut self) -> Result<Action, ReconcileError> {
         let wanted = credentials::wanted(&self.spec);
-        let access = credentials::read(self.context, &self.live.name.namespace, &self.policy, &wanted).await;
+        let mut access =
+            credentials::read(self.context, &self.live.name.namespace, &self.policy, &wanted).await;
+        // Sets take turns at a host that many of them ask.
+        let asker: Arc<str> = format!("{}/{}", self.live.name.namespace, self.live.name.name).into();
+        for access in access.values_mut() {
+            access.asker = Some(Arc::clone(&asker));
+        }
         let eyes = Eyes {
             registry: &*self.context.registry,
             access: &access,

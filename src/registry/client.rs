@@ -12,6 +12,7 @@ use crate::registry::identity::auth::Auth;
 use crate::registry::probe::{Probe, probe};
 use crate::registry::verdict::{Absence, sighting};
 use crate::registry::wire::habits::Habits;
+use crate::registry::wire::pace::{HostObserver, Pace};
 use crate::registry::wire::place::Place;
 use crate::registry::wire::session::{Session, Shared};
 use crate::registry::wire::transport::{Observer, Transport};
@@ -32,7 +33,7 @@ impl Client {
     pub fn new(clock: Clock) -> Self {
         Self {
             shared: Shared {
-                transport: Transport::new(),
+                transport: Transport::new(clock.clone()),
                 auth: Auth::new(clock.clone()),
                 facts: Facts::default(),
                 habits: Habits::default(),
@@ -48,7 +49,22 @@ impl Client {
         self
     }
 
-    /// What answers at `repository`, and how it wants to be asked: at most six requests. `tag` is asked for by HEAD,
+    /// The same client; hosts are asked at `pace` instead of the default one.
+    #[must_use]
+    pub fn paced_by(mut self, pace: Pace) -> Self {
+        self.shared.transport.pacer.set_pace(pace);
+        self
+    }
+
+    /// The same client; `observer` is told how each host takes its requests.
+    #[must_use]
+    pub fn hosts_observed_by(mut self, observer: HostObserver) -> Self {
+        self.shared.transport.observe_hosts(observer);
+        self
+    }
+
+    /// What answers at `repository`, and how it wants to be asked: at most six requests, each as patient as any
+    /// other. `tag` is asked for by HEAD,
     /// else one of the listed tags.
     pub async fn probe(&self, access: &Access, repository: &Repository, tag: Option<&Tag>) -> Probe {
         match Place::new(access, repository) {

@@ -8,9 +8,12 @@
 //!           │  └> fetch, facts (content of digests, never existence)
 //!           └> tags
 //!        ─> probe: the same way, for the person who sets a registry up
-//!        ─> wire: session ─> transport ─> clients (every request, counted)
+//!        ─> wire: session ─> retry ─> transport ─> pace (every request waits for its host's turn)
+//!             │                        └> clients (every request, counted)
 //!             └> identity: auth ─> tokens
 //! ```
+
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
@@ -33,6 +36,8 @@ pub struct Access {
     pub credential: credentials::Credential,
     /// Plain HTTP, as Flux's `insecure`.
     pub insecure: bool,
+    /// Who asks: `namespace/name` of a set. Askers take turns at a host; it changes nothing of what is seen.
+    pub asker: Option<Arc<str>>,
 }
 
 /// One question about one tag of one repository.
@@ -98,6 +103,7 @@ pub use identity::challenge::Challenge;
 pub use identity::tokens::TokenLife;
 pub use identity::{credentials, docker_config, origin};
 pub use probe::{FirstPage, Head, Probe};
+pub use wire::pace::{HostObserver, HostState, Pace, Quota};
 pub use wire::transport::{Observer, RequestKind, RequestRecord, Verb};
 
 #[cfg(test)]

@@ -82,17 +82,30 @@ pub fn error_codes(body: &[u8]) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// `Retry-After` in seconds from `now` (RFC 9110 §10.2.3: seconds or a date), at most an hour.
+/// `Retry-After` in seconds from `now` (RFC 9110 §10.2.3: seconds or a date, also in the two obsolete forms of
+/// §5.6.7), at most an hour.
 pub fn retry_after(value: &str, now: Timestamp) -> Option<u32> {
     let value = value.trim();
     let secs = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
         // Digits that overflow are simply very long.
         value.parse::<u32>().unwrap_or(u32::MAX)
     } else {
-        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+        let date = http_date(value)?;
         u32::try_from(date.duration_since(now).as_secs().max(0)).unwrap_or(u32::MAX)
     };
     Some(secs.min(RETRY_AFTER_MAX_SECS))
+}
+
+/// A date as HTTP writes it: `Sat, 21 Nov 2026 10:00:30 GMT`, or as RFC 850 or C's `asctime` did.
+fn http_date(value: &str) -> Option<Timestamp> {
+    if let Ok(date) = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value) {
+        return Some(date);
+    }
+    let obsolete = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    obsolete.into_iter().find_map(|form| {
+        let date = jiff::civil::DateTime::strptime(form, value).ok()?;
+        jiff::tz::Offset::UTC.to_timestamp(date).ok()
+    })
 }
 
 /// The verdict of an answer that is not 200.
@@ -266,6 +279,9 @@ mod tests {
             ("Sat, 21 Nov 2026 10:00:30 GMT", Some(30)),
             ("Sat, 21 Nov 2026 09:00:00 GMT", Some(0)),
             ("Sun, 21 Nov 2027 10:00:00 GMT", Some(3_600)),
+            ("Saturday, 21-Nov-26 10:00:30 GMT", Some(30)),
+            ("Sat Nov 21 10:00:30 2026", Some(30)),
+            ("Tue Dec  1 10:00:00 2026", Some(3_600)),
             ("soon", None),
             ("", None),
             ("-5", None),

@@ -14,6 +14,33 @@ use prometheus_client::registry::Registry;
 /// registry time-out (15 s).
 const RECONCILE_BUCKETS_SECS: [f64; 9] = [0.005, 0.02, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
 
+/// Upper bounds of the histogram of waiting for a host's turn in seconds: from none to the end of a look (30 s).
+const QUEUE_BUCKETS_SECS: [f64; 7] = [0.001, 0.05, 0.25, 1.0, 5.0, 15.0, 30.0];
+
+/// Labels of a host that is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RegistryHost {
+    /// Host of a registry or token server.
+    pub host: String,
+}
+
+/// What is measured of each host that is asked, and of the waiting for it.
+#[derive(Clone, Debug)]
+pub struct RegistryHosts {
+    /// Pulls that the host allows in its window, where it says so (Docker Hub).
+    pub ratelimit_limit: Family<RegistryHost, Gauge>,
+    /// Pulls that are left of it.
+    pub ratelimit_remaining: Family<RegistryHost, Gauge>,
+    /// Length of the window.
+    pub ratelimit_window_secs: Family<RegistryHost, Gauge>,
+    /// Until when the host is left alone because it said so, in seconds since 1970; may be over.
+    pub paused_until_timestamp_secs: Family<RegistryHost, Gauge>,
+    /// 1 while the host is only probed because it does not answer.
+    pub breaker_open: Family<RegistryHost, Gauge>,
+    /// How long requests waited for their host's turn.
+    pub queue_secs: Histogram,
+}
+
 /// Labels of a registry request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RegistryRequest {
@@ -53,6 +80,8 @@ pub struct Metrics {
     pub reconcile_errors: Counter,
     /// Requests to registries.
     pub registry_requests: Family<RegistryRequest, Counter>,
+    /// The hosts that are asked.
+    pub registry_hosts: RegistryHosts,
     /// Writes to the API server.
     pub api_writes: Family<WriteLabels, Counter>,
     /// `status.promoted.sequence` of each set.
@@ -77,6 +106,7 @@ impl Default for Metrics {
             reconcile_errors.clone(),
         );
         registry.register("registry_requests", "Requests to registries", registry_requests.clone());
+        let registry_hosts = RegistryHosts::registered(&mut registry);
         registry.register("api_writes", "Writes to the API server", api_writes.clone());
         registry.register("promoted_sequence", "Sequence of the promoted release", promoted_sequence.clone());
         registry.register(
@@ -89,6 +119,7 @@ impl Default for Metrics {
             reconcile_secs,
             reconcile_errors,
             registry_requests,
+            registry_hosts,
             api_writes,
             promoted_sequence,
             oldest_candidate_timestamp_secs,
@@ -110,10 +141,68 @@ impl Metrics {
         self.api_writes.get_or_create(&WriteLabels { kind, outcome }).inc();
     }
 
+    /// Forgets a host that is no longer asked, so that labels do not grow with every host that was ever named.
+    pub fn forget_host(&self, host: &str) {
+        let labels = RegistryHost { host: host.to_owned() };
+        let hosts = &self.registry_hosts;
+        for family in [
+            &hosts.ratelimit_limit,
+            &hosts.ratelimit_remaining,
+            &hosts.ratelimit_window_secs,
+            &hosts.paused_until_timestamp_secs,
+            &hosts.breaker_open,
+        ] {
+            family.remove(&labels);
+        }
+        // The family cannot be searched, and there are only so many methods and statuses.
+        let codes = (100..600).map(|code: u16| code.to_string()).chain(["none".to_owned()]);
+        for code in codes {
+            for method in ["GET", "HEAD", "POST"] {
+                self.registry_requests.remove(&RegistryRequest {
+                    host: host.to_owned(),
+                    method: method.to_owned(),
+                    code: code.clone(),
+                });
+            }
+        }
+    }
+
     /// Forgets the gauges of a set that is gone.
     pub fn forget(&self, set: &SetLabels) {
         self.promoted_sequence.remove(set);
         self.oldest_candidate_timestamp_secs.remove(set);
+    }
+}
+
+// === impl RegistryHosts ===
+
+impl RegistryHosts {
+    fn registered(registry: &mut Registry) -> Self {
+        let mut gauge = |name: &str, help: &str| {
+            let family = Family::<RegistryHost, Gauge>::default();
+            registry.register(name, help, family.clone());
+            family
+        };
+        let hosts = Self {
+            ratelimit_limit: gauge("registry_ratelimit_limit", "Pulls that the host allows in its window"),
+            ratelimit_remaining: gauge("registry_ratelimit_remaining", "Pulls that are left of the limit"),
+            ratelimit_window_secs: gauge("registry_ratelimit_window_seconds", "Window of the limit"),
+            paused_until_timestamp_secs: gauge(
+                "registry_paused_until_timestamp_seconds",
+                "Until when the host is left alone because it said so",
+            ),
+            breaker_open: gauge(
+                "registry_breaker_open",
+                "1 while the host is only probed as it does not answer",
+            ),
+            queue_secs: Histogram::new(QUEUE_BUCKETS_SECS),
+        };
+        registry.register(
+            "registry_queue_duration_seconds",
+            "Seconds that a request waited for its host's turn",
+            hosts.queue_secs.clone(),
+        );
+        hosts
     }
 }
 
@@ -132,5 +221,21 @@ mod tests {
         assert!(text.contains(r#"tidegate_promoted_sequence{namespace="prod",name="acme"} 7"#), "{text}");
         metrics.forget(&set);
         assert!(!metrics.text().contains("acme"));
+    }
+
+    #[test]
+    fn a_forgotten_host_leaves_no_label() {
+        let metrics = Metrics::default();
+        let labels = RegistryHost { host: "r.io".into() };
+        metrics.registry_hosts.ratelimit_remaining.get_or_create(&labels).set(76);
+        for code in ["200", "429", "none"] {
+            let request =
+                RegistryRequest { host: "r.io".into(), method: "HEAD".into(), code: code.to_owned() };
+            metrics.registry_requests.get_or_create(&request).inc();
+        }
+        let text = metrics.text();
+        assert!(text.contains(r#"tidegate_registry_ratelimit_remaining{host="r.io"} 76"#), "{text}");
+        metrics.forget_host("r.io");
+        assert!(!metrics.text().contains("r.io"), "{}", metrics.text());
     }
 }

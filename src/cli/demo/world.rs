@@ -25,7 +25,7 @@ use crate::embedded::image::{ImageDescription, ImagePlatform, Index};
 use crate::embedded::node::{EXIT_CODE_LABEL, Node, NodeOptions, RUN_FOR_LABEL};
 
 use crate::embedded::registry::{Fault, Options, RegistryServer};
-use crate::registry::Client;
+use crate::registry::{Client, Pace};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::metrics::Metrics;
 use crate::web::Pages;
@@ -186,7 +186,8 @@ impl EmbeddedWorld {
     pub fn start_controller(&mut self) {
         self.controller.cancel();
         self.controller = CancellationToken::new();
-        let registry = Arc::new(Client::new(self.clock.clone()));
+        let pace = Pace { seed: Some(0), ..Pace::default() };
+        let registry = Arc::new(Client::new(self.clock.clone()).paced_by(pace));
         let client = self.api.client("controller", NAMESPACE);
         let metrics = Metrics::default();
         let context = Context::new(client, registry, self.clock.clone(), metrics.clone());

@@ -199,7 +199,7 @@ mod tests {
     fn knowledge_is_shown_only_to_who_read_it() {
         let basic = Access {
             credential: Credential::Basic { username: "u".into(), password: "p".to_owned().into() },
-            insecure: false,
+            ..Access::default()
         };
         let anonymous = Access::default();
         let (one, other): (Repository, Repository) = ("r.io/a".parse().unwrap(), "r.io/b".parse().unwrap());

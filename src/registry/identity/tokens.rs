@@ -129,6 +129,7 @@ impl Tokens {
             authorization: place.access.credential.basic_header(),
             body_max_bytes: TOKEN_BODY_MAX_BYTES,
             insecure: place.access.insecure,
+            turn: place.turn(),
         };
         let reply = transport.send(ask).await.map_err(|failure| match failure {
             // A token server that sends us elsewhere has not given a token: no more is known than that.

@@ -3,6 +3,7 @@
 mod auth;
 mod fixture;
 mod look;
+mod pace;
 mod tags;
 mod verdicts;
 
@@ -14,7 +15,7 @@ use fixture::Fixture;
 use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting};
 use crate::registry::identity::credentials::Credential;
-use crate::registry::{Access, Client, Depth, Question, Registry as _, RequestRecord};
+use crate::registry::{Access, Client, Depth, Pace, Question, Registry as _, RequestRecord};
 use crate::telemetry::clock::Clock;
 
 /// A client on a clock that follows tokio's time, and every request that it sent.
@@ -25,10 +26,15 @@ struct Subject {
 
 impl Subject {
     fn new() -> Self {
+        Self::paced_by(Pace::default())
+    }
+
+    fn paced_by(pace: Pace) -> Self {
         let records = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&records);
         let clock = Clock::following_tokio("2026-11-21T10:00:00Z".parse().unwrap());
         let client = Client::new(clock)
+            .paced_by(Pace { seed: Some(11), ..pace })
             .observed_by(Arc::new(move |record: &RequestRecord| kept.lock().unwrap().push(record.clone())));
         Self { client, records }
     }
@@ -57,12 +63,12 @@ impl Subject {
 }
 
 fn open() -> Access {
-    Access { credential: Credential::Anonymous, insecure: true }
+    Access { insecure: true, ..Access::default() }
 }
 
 fn basic(username: &str, password: &str) -> Access {
     let credential = Credential::Basic { username: username.into(), password: password.to_owned().into() };
-    Access { credential, insecure: true }
+    Access { credential, insecure: true, ..Access::default() }
 }
 
 fn repository(fixture: &Fixture) -> Repository {

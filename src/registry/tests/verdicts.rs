@@ -49,27 +49,28 @@ async fn refusals_are_unknown_auth() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn trouble_is_unknown_transient() {
     for status in [408, 499, 500, 502, 503, 504, 522] {
         let fixture = Fixture::with_app(Guard::Open).await;
-        fixture.script("GET", V1, 1, Reply::status(status).header("retry-after", "30"));
-        fixture.script("HEAD", V1, 1, Reply::status(status));
-        let subject = Subject::new();
-        let seen = doubt(&subject.app(&fixture).await, DoubtKind::Transient);
+        fixture.script("GET", V1, 3, Reply::status(status).header("retry-after", "30"));
+        fixture.script("HEAD", V1, 3, Reply::status(status));
+        let seen = doubt(&Subject::new().app(&fixture).await, DoubtKind::Transient);
         assert_eq!(seen.retry_after_secs, Some(30));
+        let subject = Subject::new();
         doubt(&subject.head(&fixture).await, DoubtKind::Transient);
+        assert_eq!(subject.requests(), 3, "{status}: three tries");
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_429_is_unknown_throttled_with_its_pause() {
     for (value, secs) in
         [("17", 17), ("999999", 3_600), ("Sat, 21 Nov 2026 10:01:00 GMT", 60), ("never", u32::MAX)]
     {
         let fixture = Fixture::with_app(Guard::Open).await;
         let reply = Reply { body: b"<html>slow down".to_vec(), ..Reply::status(429) };
-        fixture.script("GET", V1, 1, reply.header("retry-after", value));
+        fixture.script("GET", V1, 3, reply.header("retry-after", value));
         let seen = doubt(&Subject::new().app(&fixture).await, DoubtKind::Throttled);
         let expected = (secs != u32::MAX).then_some(secs);
         // The clock ran on by some milliseconds between the request and its reading.
@@ -178,14 +179,14 @@ async fn what_no_runtime_starts_is_broken_unsupported() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_broken_connection_is_unknown_transient() {
     let fixture = Fixture::with_app(Guard::Open).await;
-    fixture.script("GET", V1, 1, Reply { breaks: true, ..Reply::ok(OCI_INDEX, b"{\"manifests\":[") });
+    fixture.script("GET", V1, 3, Reply { breaks: true, ..Reply::ok(OCI_INDEX, b"{\"manifests\":[") });
     doubt(&Subject::new().app(&fixture).await, DoubtKind::Transient);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_listening_is_unknown_transient() {
     let fixture = Fixture::with_app(Guard::Open).await;
     // Bound and closed again: nobody listens on that port now.

@@ -1,6 +1,7 @@
 //! Why a request got no answer, in words for people.
 
 use crate::model::sighting::{Doubt, DoubtKind};
+use crate::registry::wire::pace::{Held, LOOK_LIMIT, Trouble};
 use crate::registry::wire::transport::REQUEST_LIMIT;
 
 /// Why there is no answer.
@@ -8,6 +9,11 @@ use crate::registry::wire::transport::REQUEST_LIMIT;
 pub(crate) enum Failure {
     #[error("it did not answer within {} s", REQUEST_LIMIT.as_secs())]
     TimedOut,
+    #[error("the {} s of a look were over before it answered", LOOK_LIMIT.as_secs())]
+    OutOfTime,
+    /// It was not sent.
+    #[error(transparent)]
+    Held(#[from] Held),
     #[error("{0}")]
     Unreachable(String),
     #[error("it does not speak TLS")]
@@ -38,10 +44,20 @@ impl Failure {
         Self::Unreachable(format!("{what} ({})", innermost(error)))
     }
 
+    /// What it says about the host; `None` when it says nothing about whether the host is there.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::TimedOut => Some(Trouble::Time),
+            Self::Unreachable(_) => Some(Trouble::Connection),
+            _ => None,
+        }
+    }
+
     /// The doubt that it is, about `subject` of the registry `host`.
     pub(crate) fn doubt(&self, host: &str, subject: &str) -> Doubt {
         let (kind, next) = match self {
-            Self::TimedOut | Self::Unreachable(_) => {
+            Self::Held(held) => return not_asked(held, host, subject),
+            Self::TimedOut | Self::OutOfTime | Self::Unreachable(_) => {
                 (DoubtKind::Transient, "it is asked again at the next look; check its name and the network")
             }
             Self::PlainText => (DoubtKind::Transient, "set `insecure: true` if it is meant to be plain HTTP"),
@@ -56,6 +72,28 @@ impl Failure {
         };
         Doubt::new(kind, format!("failed to ask {host} for {subject}: {self}; {next}"))
     }
+}
+
+/// The doubt of a request that was not sent.
+fn not_asked(held: &Held, host: &str, subject: &str) -> Doubt {
+    let (kind, next, retry_after_secs) = match held {
+        Held::Paused { rest_secs, .. } => (
+            DoubtKind::Throttled,
+            "look less often (`interval`) or with a credential that has a higher limit",
+            Some(*rest_secs),
+        ),
+        Held::Quota { rest_secs, .. } => {
+            (DoubtKind::Throttled, "use a credential that has a higher limit", Some(*rest_secs))
+        }
+        Held::Open { .. } => (DoubtKind::Transient, "check its name and the network", None),
+        Held::Late | Held::Crowded => (
+            DoubtKind::Throttled,
+            "look less often (`interval`), or let the controller ask more (`--registry-requests-per-second-per-host`)",
+            None,
+        ),
+    };
+    let message = format!("{host} was not asked for {subject}: {held}; {next}");
+    Doubt { kind, message, retry_after_secs }
 }
 
 /// The TLS error among the causes of an error. `io::Error` skips what it wraps when asked for its source, and

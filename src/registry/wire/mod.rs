@@ -4,6 +4,8 @@ pub(crate) mod clients;
 pub(crate) mod failure;
 pub(crate) mod guard;
 pub(crate) mod habits;
+pub(crate) mod pace;
 pub(crate) mod place;
+pub(crate) mod retry;
 pub(crate) mod session;
 pub(crate) mod transport;

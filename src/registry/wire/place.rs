@@ -1,5 +1,8 @@
 //! One repository as one identity: where requests go, and how the place is named to people.
 
+use std::sync::{Mutex, PoisonError};
+
+use tokio::time::Instant;
 use url::Url;
 
 use crate::model::reference::DOCKER_HUB;
@@ -7,17 +10,20 @@ use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, Repository, Tag};
 use crate::registry::Access;
 use crate::registry::identity::credentials::Fingerprint;
+use crate::registry::wire::pace::{LOOK_LIMIT, Turn};
 
 /// The host that serves the API of Docker Hub; `docker.io` itself serves web pages.
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
-/// One repository, as whom it is asked and where.
+/// One repository, as whom it is asked and where; for one look.
 pub(crate) struct Place<'a> {
     pub(crate) access: &'a Access,
     pub(crate) repository: &'a Repository,
     /// Scheme, host and port of the registry's API.
     pub(crate) base: Url,
     pub(crate) fingerprint: Fingerprint,
+    /// When the look ends.
+    deadline: Mutex<Instant>,
 }
 
 // === impl Place ===
@@ -32,7 +38,20 @@ impl<'a> Place<'a> {
                 format!("`{host}` of {repository} is no address ({error}); correct the repository"),
             )
         })?;
-        Ok(Self { access, repository, base, fingerprint: access.credential.fingerprint() })
+        let deadline = Mutex::new(Instant::now() + LOOK_LIMIT);
+        Ok(Self { access, repository, base, fingerprint: access.credential.fingerprint(), deadline })
+    }
+
+    /// Whose turn a request of this look is, and until when.
+    pub(crate) fn turn(&self) -> Turn {
+        let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        let asker = self.access.asker.clone().unwrap_or_default();
+        Turn { asker, identity: self.fingerprint, own_way: None, deadline }
+    }
+
+    /// Gives the look its whole time again: a list of hundreds of pages that all come is in no trouble.
+    pub(crate) fn renew(&self) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + LOOK_LIMIT;
     }
 
     /// The registry's host as the user knows it.

@@ -110,6 +110,9 @@ impl Session<'_> {
     }
 
     pub(crate) fn request(&self, verb: Verb, kind: RequestKind, last: &str) -> Ask {
+        if kind == RequestKind::Tags {
+            self.place.renew();
+        }
         let (path, accept) = match kind {
             RequestKind::Manifest => ("manifests", manifest::ACCEPT),
             RequestKind::Blob => ("blobs", "*/*"),
@@ -123,6 +126,7 @@ impl Session<'_> {
             authorization: None,
             body_max_bytes: MANIFEST_MAX_BYTES,
             insecure: self.place.access.insecure,
+            turn: self.place.turn(),
         }
     }
 }

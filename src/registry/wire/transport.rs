@@ -1,4 +1,5 @@
-//! The one place through which every request to a registry or token server goes: limits, redirects, counting.
+//! The one place through which every request to a registry or token server goes: its host's gate, limits,
+//! redirects, counting.
 //!
 //! Knows HTTP and nothing of images. A status is an answer here, never an error.
 
@@ -7,13 +8,16 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use tokio::time::Instant;
 use url::Url;
 
 use crate::registry::wire::clients::Clients;
 use crate::registry::wire::failure::Failure;
 use crate::registry::wire::guard;
+use crate::registry::wire::pace::{HostObserver, Pace, Pacer, Permit, Turn};
+use crate::telemetry::clock::Clock;
 
-/// One request with its redirects and its whole body: 4 MiB at 0.3 MiB/s.
+/// One request and its whole body: 4 MiB at 0.3 MiB/s.
 pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 /// Redirects followed: registries with storage behind them use one, CDNs in front of that a second.
 const REDIRECTS_MAX: usize = 3;
@@ -53,6 +57,8 @@ pub struct RequestRecord {
     pub kind: RequestKind,
     /// HTTP status; `None` when none came (time-out, reset, refused connection, caller gone).
     pub status: Option<u16>,
+    /// How long it waited for its host's turn before it was sent.
+    pub waited: Duration,
 }
 
 /// Told of every request when it is over. Must return at once.
@@ -70,6 +76,8 @@ pub(crate) struct Ask {
     pub(crate) body_max_bytes: usize,
     /// Plain HTTP is allowed.
     pub(crate) insecure: bool,
+    /// Who asks, and until when.
+    pub(crate) turn: Turn,
 }
 
 /// One answer, of any status.
@@ -83,10 +91,17 @@ pub(crate) struct Reply {
     pub(crate) foreign: bool,
 }
 
-/// Sends requests. Holds connections and nothing of what they carried.
+/// Sends requests. Holds connections and how hosts take requests, and nothing of what they carried.
 pub(crate) struct Transport {
     observer: Option<Observer>,
     clients: Clients,
+    pub(crate) pacer: Pacer,
+}
+
+/// One step of a request.
+enum Step {
+    Reply(Reply),
+    Redirect(Url),
 }
 
 /// Reports a request when it is over, also when its future is dropped by a time-out.
@@ -98,29 +113,27 @@ struct Recording<'a> {
 // === impl Transport ===
 
 impl Transport {
-    pub(crate) fn new() -> Self {
-        Self { observer: None, clients: Clients::default() }
+    pub(crate) fn new(clock: Clock) -> Self {
+        Self { observer: None, clients: Clients::default(), pacer: Pacer::new(Pace::default(), clock, None) }
     }
 
     pub(crate) fn observe(&mut self, observer: Observer) {
         self.observer = Some(observer);
     }
 
-    /// Sends one request and reads its answer, all within [`REQUEST_LIMIT`] of tokio's time.
-    pub(crate) async fn send(&self, ask: Ask) -> Result<Reply, Failure> {
-        tokio::time::timeout(REQUEST_LIMIT, self.follow(ask)).await.unwrap_or(Err(Failure::TimedOut))
+    pub(crate) fn observe_hosts(&mut self, observer: HostObserver) {
+        self.pacer.observe(observer);
     }
 
-    /// Follows redirects: on the same origin as sent; for blobs also elsewhere, without the credential.
-    async fn follow(&self, mut ask: Ask) -> Result<Reply, Failure> {
+    /// Sends one request once, following redirects: on the same origin as sent; for blobs also elsewhere, without
+    /// the credential.
+    pub(crate) async fn follow(&self, mut ask: Ask) -> Result<Reply, Failure> {
         let registry = ask.url.clone();
         let mut foreign = false;
         for _ in 0..=REDIRECTS_MAX {
-            let (response, recording) = self.exchange(&ask).await?;
-            let Some(next) = redirect_of(&response, &ask.url) else {
-                let reply = read(response, ask.body_max_bytes, foreign).await;
-                drop(recording);
-                return reply;
+            let next = match self.step(&ask).await? {
+                Step::Reply(reply) => return Ok(Reply { foreign, ..reply }),
+                Step::Redirect(next) => next,
             };
             let refuse = |why: String| Failure::Redirect { host: host_and_port(&next), why };
             if !guard::same_origin(&next, &registry) {
@@ -139,8 +152,39 @@ impl Transport {
         Err(Failure::Redirect { host: host_and_port(&ask.url), why })
     }
 
-    /// One request and the head of its answer.
-    async fn exchange(&self, ask: &Ask) -> Result<(reqwest::Response, Recording<'_>), Failure> {
+    /// One request through the gate of its host, and its answer. From the gate on it has [`REQUEST_LIMIT`], or
+    /// what is left of the look.
+    async fn step(&self, ask: &Ask) -> Result<Step, Failure> {
+        // Docker Hub counts a GET of a manifest as a pull, and nothing else.
+        let is_counted = ask.kind == RequestKind::Manifest && ask.verb == Verb::Get;
+        let permit = self.pacer.admit(&ask.url, &ask.turn, is_counted).await?;
+        let limit = Instant::now() + REQUEST_LIMIT;
+        let result =
+            match tokio::time::timeout_at(limit.min(ask.turn.deadline), self.exchange(ask, &permit)).await {
+                Ok(result) => result,
+                // Less than a request's time was left: that says nothing about the host.
+                Err(_) if ask.turn.deadline < limit => return Err(Failure::OutOfTime),
+                Err(_) => Err(Failure::TimedOut),
+            };
+        match result {
+            Ok((status, step)) => {
+                permit.answered(status);
+                Ok(step)
+            }
+            Err(failure) => {
+                match failure.trouble() {
+                    Some(trouble) => permit.failed(trouble, &failure.to_string()),
+                    // It answers, if too much.
+                    None if matches!(failure, Failure::TooLarge(_)) => permit.answered(StatusCode::OK),
+                    None => {}
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// One request and its answer.
+    async fn exchange(&self, ask: &Ask, permit: &Permit) -> Result<(StatusCode, Step), Failure> {
         let client = self.clients.of(&ask.url)?;
         let method = match ask.verb {
             Verb::Get => http::Method::GET,
@@ -150,12 +194,23 @@ impl Transport {
         if let Some(authorization) = &ask.authorization {
             request = request.header(header::AUTHORIZATION, authorization.clone());
         }
-        let record =
-            RequestRecord { host: host_and_port(&ask.url), verb: ask.verb, kind: ask.kind, status: None };
+        let record = RequestRecord {
+            host: host_and_port(&ask.url),
+            verb: ask.verb,
+            kind: ask.kind,
+            status: None,
+            waited: permit.waited,
+        };
         let mut recording = Recording { observer: self.observer.as_ref(), record };
         let response = request.send().await.map_err(|error| Failure::of(&error))?;
-        recording.record.status = Some(response.status().as_u16());
-        Ok((response, recording))
+        let status = response.status();
+        recording.record.status = Some(status.as_u16());
+        permit.head(status, response.headers());
+        let step = match redirect_of(&response, &ask.url) {
+            Some(next) => Step::Redirect(next),
+            None => Step::Reply(read(response, ask.body_max_bytes).await?),
+        };
+        Ok((status, step))
     }
 }
 
@@ -168,7 +223,7 @@ fn redirect_of(response: &reqwest::Response, from: &Url) -> Option<Url> {
 }
 
 /// Reads the body up to its limit: too much is a failure for a 200, and cut off for an error.
-async fn read(mut response: reqwest::Response, max_bytes: usize, foreign: bool) -> Result<Reply, Failure> {
+async fn read(mut response: reqwest::Response, max_bytes: usize) -> Result<Reply, Failure> {
     let (status, version) = (response.status(), response.version());
     let good = status == StatusCode::OK;
     let max_bytes = if good { max_bytes } else { ERROR_BODY_MAX_BYTES };
@@ -187,7 +242,7 @@ async fn read(mut response: reqwest::Response, max_bytes: usize, foreign: bool) 
         }
     }
     let headers = std::mem::take(response.headers_mut());
-    Ok(Reply { status, version, headers, body: body.freeze(), foreign })
+    Ok(Reply { status, version, headers, body: body.freeze(), foreign: false })
 }
 
 /// `host:port`, without the port when it is the scheme's own.
