@@ -72,16 +72,20 @@ pub(crate) async fn probe(shared: &Shared, place: &Place<'_>, tag: Option<&Tag>)
     let mut probe = Probe::nothing(place.base.to_string());
     let base = session.base(&mut probe).await;
     probe.tags = match &base {
-        // Nothing answers at all: asking again would say the same.
-        Err(doubt) if probe.http_version.is_none() => Sighting::Unknown(doubt.clone()),
+        // Nothing answers at all, or it wants to be left alone: asking again would say the same.
+        Err(doubt) if probe.http_version.is_none() || doubt.kind == DoubtKind::Throttled => {
+            Sighting::Unknown(doubt.clone())
+        }
         _ => sighting(session.first(&mut probe).await),
     };
     if let (Err(doubt), Sighting::Missing) = (&base, &probe.tags) {
         // What is no registry cannot say that something is missing.
         probe.tags = Sighting::Unknown(doubt.clone());
     }
+    let throttled = matches!(&base, Err(doubt) if doubt.kind == DoubtKind::Throttled);
+    let may_ask = probe.http_version.is_some() && !throttled;
     let listed = probe.tags.present().and_then(|page| page.any.clone());
-    if let Some(tag) = tag.cloned().or(listed).filter(|_| probe.http_version.is_some()) {
+    if let Some(tag) = tag.cloned().or(listed).filter(|_| may_ask) {
         let head = match (&base, session.head_of(&tag, &mut probe).await) {
             (Err(doubt), Err(Absence::Missing)) => Sighting::Unknown(doubt.clone()),
             (_, head) => sighting(head),
