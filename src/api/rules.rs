@@ -189,6 +189,12 @@ pub const PLATFORMS_NOT_WINDOWS: Rule = rule(
 pub const SKIP_UNIQUE: Rule =
     rule("self.all(t, self.exists_one(u, u == t))", "names a tag twice: remove one");
 
+/// How a registry is reached: who names certificates means TLS, and `insecure` is no word for "do not verify" here.
+pub const REGISTRY_CERTIFICATES: Rule = rule_at(
+    ".insecure",
+    "!has(self.certSecretRef) || !self.insecure",
+    "certSecretRef is for TLS and insecure is plain HTTP, which uses no certificate: remove one of the two",
+);
 /// One image.
 pub const IMAGE: &[Rule] = &[rule_at(
     ".advisoryPlatforms",

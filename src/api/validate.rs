@@ -205,8 +205,18 @@ impl Reader {
     }
 
     fn registry(&mut self, field: &str, access: Option<&RegistryAccess>) {
-        if let Some(secret) = access.and_then(|access| access.secret_ref.as_ref()) {
-            self.object_name(&format!("{field}.secretRef.name"), &secret.name);
+        let Some(access) = access else { return };
+        for (key, secret) in [
+            ("secretRef", &access.secret_ref),
+            ("certSecretRef", &access.cert_secret_ref),
+            ("proxySecretRef", &access.proxy_secret_ref),
+        ] {
+            if let Some(secret) = secret {
+                self.object_name(&format!("{field}.{key}.name"), &secret.name);
+            }
+        }
+        if access.insecure && access.cert_secret_ref.is_some() {
+            self.fail::<()>(&format!("{field}.insecure"), rules::REGISTRY_CERTIFICATES.message);
         }
     }
 

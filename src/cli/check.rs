@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::manifest::Manifest;
+use crate::api::v1alpha1::{LocalReference, RegistryAccess};
 use crate::api::validate;
 use crate::cli::args::CheckArgs;
 use crate::cli::error::{CliError, Result};
@@ -41,9 +42,10 @@ pub fn run(args: &CheckArgs, context: &Context) -> Result<u8> {
             .fold(error, |error, problem| error.because(problem.to_string()))
             .hint("edit the fields named above, then run this again")
     })?;
-    if let Some(secret) = secret_of(&manifest) {
-        let secret = format!("Secret `{secret}` cannot be read without a cluster");
-        context.printer.note(&format!("{secret}, using your docker config instead"));
+    for (secret, instead) in secrets_of(&manifest) {
+        context
+            .printer
+            .note(&format!("Secret `{secret}` cannot be read without a cluster, using {instead} instead"));
     }
     let asked = pinned(&policy, args.tag.as_ref())?;
     let access = access(&manifest, &policy, context);
@@ -93,10 +95,18 @@ fn only_one(input: &Input, context: &Context) -> Result<Manifest> {
     manifests.pop().ok_or_else(|| CliError::new(format!("{} holds no ReleaseSet", input.name)))
 }
 
-/// The first Secret that the spec names for a registry.
-fn secret_of(manifest: &Manifest) -> Option<String> {
+/// The first Secret of each kind that the spec names for a registry, with what stands in for it here.
+fn secrets_of(manifest: &Manifest) -> Vec<(String, &'static str)> {
     let spec = &manifest.spec;
-    spec.images.iter().find_map(|image| Some(validate::registry_access(spec, image).secret_ref?.name))
+    let first = |of: fn(RegistryAccess) -> Option<LocalReference>| {
+        spec.images.iter().find_map(|image| Some(of(validate::registry_access(spec, image))?.name))
+    };
+    let kinds: [(Option<String>, &str); 3] = [
+        (first(|registry| registry.secret_ref), "your docker config"),
+        (first(|registry| registry.cert_secret_ref), "the system's CAs (or those of SSL_CERT_FILE)"),
+        (first(|registry| registry.proxy_secret_ref), "HTTPS_PROXY of your environment"),
+    ];
+    kinds.into_iter().filter_map(|(secret, instead)| Some((secret?, instead))).collect()
 }
 
 /// The policy under which `tag` is looked at whatever the order says, as if it were pinned.

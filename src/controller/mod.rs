@@ -9,6 +9,7 @@ pub mod events;
 pub mod jobs;
 pub mod live;
 pub mod look;
+pub mod reach;
 pub mod reconcile;
 pub mod startup;
 pub mod targets;

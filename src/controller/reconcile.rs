@@ -21,7 +21,7 @@ use crate::controller::context::{ApiError, Context, SetMemory};
 use crate::controller::credentials::Wanted;
 use crate::controller::live::{self, Live, WriteError};
 use crate::controller::look::Eyes;
-use crate::controller::{credentials, events, jobs, targets};
+use crate::controller::{credentials, events, jobs, reach, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
 use crate::engine::observation::Observation;
@@ -156,10 +156,11 @@ impl<'a> Session<'a> {
 
     async fn run(mut self) -> Result<Action, ReconcileError> {
         let wanted = credentials::wanted(&self.spec);
-        let mut access =
-            credentials::read(self.context, &self.live.name.namespace, &self.policy, &wanted).await;
+        let namespace = &self.live.name.namespace;
+        let mut access = credentials::read(self.context, namespace, &self.policy, &wanted).await;
+        reach::complete(self.context, namespace, &self.spec, &mut access).await;
         // Sets take turns at a host that many of them ask.
-        let asker: Arc<str> = format!("{}/{}", self.live.name.namespace, self.live.name.name).into();
+        let asker: Arc<str> = self.live.name.to_string().into();
         for access in access.values_mut() {
             access.asker = Some(Arc::clone(&asker));
         }

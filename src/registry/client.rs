@@ -63,9 +63,18 @@ impl Client {
         self
     }
 
+    /// The same client; `names` knows the addresses of hosts, and no environment names a proxy.
+    #[cfg(test)]
+    pub(crate) fn resolving_by(
+        mut self,
+        names: std::sync::Arc<dyn crate::registry::wire::resolve::Names>,
+    ) -> Self {
+        self.shared.transport.resolve_by(names);
+        self
+    }
+
     /// What answers at `repository`, and how it wants to be asked: at most six requests, each as patient as any
-    /// other. `tag` is asked for by HEAD,
-    /// else one of the listed tags.
+    /// other. `tag` is asked for by HEAD, else one of the listed tags.
     pub async fn probe(&self, access: &Access, repository: &Repository, tag: Option<&Tag>) -> Probe {
         match Place::new(access, repository) {
             Ok(place) => probe(&self.shared, &place, tag).await,

@@ -36,6 +36,10 @@ pub struct Access {
     pub credential: credentials::Credential,
     /// Plain HTTP, as Flux's `insecure`.
     pub insecure: bool,
+    /// CAs and client certificate of the registry and of whom it names; `None` means the system's CAs.
+    pub tls: Option<Arc<Tls>>,
+    /// The proxy that is asked for every host; `None` means what the environment says.
+    pub proxy: Option<Arc<Proxy>>,
     /// Who asks: `namespace/name` of a set. Askers take turns at a host; it changes nothing of what is seen.
     pub asker: Option<Arc<str>>,
 }
@@ -104,6 +108,8 @@ pub use identity::tokens::TokenLife;
 pub use identity::{credentials, docker_config, origin};
 pub use probe::{FirstPage, Head, Probe};
 pub use wire::pace::{HostObserver, HostState, Pace, Quota};
+pub use wire::proxy::Proxy;
+pub use wire::tls::{Tls, TlsPem};
 pub use wire::transport::{Observer, RequestKind, RequestRecord, Verb};
 
 #[cfg(test)]

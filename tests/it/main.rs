@@ -17,6 +17,8 @@ mod engine;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod reach;
+#[cfg(test)]
 mod readme;
 #[cfg(test)]
 mod requests;

@@ -148,12 +148,26 @@ pub struct Image {
 /// How a registry is reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [rules::REGISTRY_CERTIFICATES]))]
 pub struct RegistryAccess {
     /// A Secret of type `kubernetes.io/dockerconfigjson` in the set's namespace. Absent means that registries
     /// are asked without credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = {"name": "pull"}))]
     pub secret_ref: Option<LocalReference>,
+    /// A Secret of type `Opaque` or `kubernetes.io/tls` in the set's namespace, in PEM: `ca.crt` holds the CAs that may
+    /// sign the registry's certificate, instead of those of the system; `tls.crt` with `tls.key` is the certificate
+    /// that the registry is shown. Both also hold for the registry's token server. Absent means the system's CAs and no
+    /// client certificate. The names are Flux's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("example" = {"name": "registry-tls"}))]
+    pub cert_secret_ref: Option<LocalReference>,
+    /// A Secret in the set's namespace with the HTTP proxy that every request for these images goes through: `address`
+    /// (`http://HOST:PORT`), and where it wants them `username` and `password`. Absent means what the controller's
+    /// environment says (`HTTPS_PROXY`, `NO_PROXY`). The names are Flux's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("example" = {"name": "egress"}))]
+    pub proxy_secret_ref: Option<LocalReference>,
     /// Use plain HTTP. Credentials then travel in the clear: for registries inside a cluster only.
     #[serde(default)]
     #[schemars(extend("example" = true))]

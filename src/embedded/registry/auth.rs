@@ -165,8 +165,8 @@ pub(super) fn authorize(
                 format!(",scope=\"repository:{name}:{actions}\"")
             });
             Err(OciError::unauthorized(format!(
-                "Bearer realm=\"http://{}{TOKEN_PATH}\",service=\"{}\"{scope}{refused}",
-                shared.address, bearer.service
+                "Bearer realm=\"{}://{}{TOKEN_PATH}\",service=\"{}\"{scope}{refused}",
+                shared.scheme, shared.address, bearer.service
             )))
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Version};
 use bytes::Bytes;
 use jiff::Timestamp;
 
@@ -35,6 +35,8 @@ pub struct RequestInfo {
     pub sequence: u64,
     /// HTTP method.
     pub method: Method,
+    /// HTTP version that it came by.
+    pub version: Version,
     /// Path without query.
     pub path: String,
     /// Query without `?`, as sent.

@@ -15,6 +15,7 @@ mod routes;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod uploads;
 
 use std::{
@@ -35,8 +36,10 @@ use crate::{
 pub use auth::{Auth, BearerAuth, Credentials};
 pub use log::{Fault, FaultHook, Operation, RequestInfo, RequestRecord};
 pub use store::StoreError;
+pub use tls::ServerTls;
 
 use auth::Tokens;
+use connection::{Connections, Listener};
 use log::RequestLog;
 use store::Store;
 
@@ -54,6 +57,8 @@ pub struct Options {
     pub sparse_indexes: bool,
     /// Most tags in one answer, whatever `n` says; `None` answers all when `n` is absent.
     pub page_tags_max: Option<usize>,
+    /// Serves https with this instead of plain HTTP: HTTP/2 and HTTP/1.1.
+    pub tls: Option<ServerTls>,
 }
 
 /// A running registry: cheap to clone; it stops accepting when the last clone is dropped.
@@ -67,6 +72,8 @@ pub struct RegistryServer {
 struct Shared {
     clock: Clock,
     address: SocketAddr,
+    scheme: &'static str,
+    connections: Connections,
     sparse_indexes: bool,
     page_tags_max: Option<usize>,
     state: Mutex<State>,
@@ -103,8 +110,11 @@ impl Shared {
 
 impl RegistryServer {
     /// Listens on `127.0.0.1`, port chosen by the system, and serves on the current tokio runtime.
-    /// Under paused time client and registry must share one runtime. Fails as binding a socket fails.
+    /// Under paused time client and registry must share one runtime. Fails as binding a socket fails, and when
+    /// the TLS material cannot be used.
     pub async fn start(options: Options, clock: Clock) -> io::Result<Self> {
+        let acceptor = options.tls.as_ref().map(ServerTls::acceptor).transpose()?;
+        let connections = Connections::default();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let state = State {
@@ -117,13 +127,15 @@ impl RegistryServer {
         let shared = Arc::new(Shared {
             clock,
             address,
+            scheme: if acceptor.is_some() { "https" } else { "http" },
+            connections: connections.clone(),
             sparse_indexes: options.sparse_indexes,
             page_tags_max: options.page_tags_max,
             state: Mutex::new(state),
         });
         let service = routes::router(Arc::clone(&shared));
         let serving = tokio::spawn(async move {
-            let served = axum::serve(connection::Listener(listener), service).await;
+            let served = axum::serve(Listener::new(listener, acceptor, connections), service).await;
             if let Err(error) = served {
                 tracing::warn!(%error, "embedded registry stopped");
             }
@@ -260,6 +272,11 @@ impl RegistryServer {
     /// How many requests came since the start or the last [`Self::clear_log`].
     pub fn total(&self) -> u64 {
         self.shared.state().log.total()
+    }
+
+    /// How many connections were accepted since the start, whatever became of them.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.count()
     }
 
     /// Forgets the logged requests and starts counting at 0.

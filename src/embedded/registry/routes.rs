@@ -132,6 +132,7 @@ fn describe(parts: &Parts, sequence: u64) -> RequestInfo {
     RequestInfo {
         sequence,
         method: parts.method.clone(),
+        version: parts.version,
         path: path.to_owned(),
         query: parts.uri.query().map(str::to_owned),
         operation,

@@ -204,6 +204,24 @@ impl Credential {
 
 // === impl Fingerprint ===
 
+impl Fingerprint {
+    /// The fingerprint of something of a `kind` that consists of these parts.
+    pub(crate) fn of(kind: &str, parts: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        for part in [kind.as_bytes()].iter().chain(parts) {
+            // The length keeps "ab", "c" apart from "a", "bc".
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// Both together, as one identity.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self::of("and", &[&self.0, &other.0])
+    }
+}
+
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Fingerprint(…)")

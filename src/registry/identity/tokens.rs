@@ -128,7 +128,7 @@ impl Tokens {
             accept: "application/json",
             authorization: place.access.credential.basic_header(),
             body_max_bytes: TOKEN_BODY_MAX_BYTES,
-            insecure: place.access.insecure,
+            route: Arc::clone(&place.route),
             turn: place.turn(),
         };
         let reply = transport.send(ask).await.map_err(|failure| match failure {

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use axum::serve::ListenerExt as _;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -67,6 +69,7 @@ pub(super) struct World {
 pub(super) struct Fixture {
     address: SocketAddr,
     world: Arc<Mutex<World>>,
+    connections: Arc<AtomicUsize>,
     server: tokio::task::JoinHandle<()>,
 }
 
@@ -122,8 +125,13 @@ impl Fixture {
             log: Vec::new(),
         }));
         let router = Router::new().fallback(answer).with_state(Arc::clone(&world));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        let listener = listener.tap_io(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { address, world, server }
+        Self { address, world, connections, server }
     }
 
     /// An open registry with `acme/app:v1` for linux/amd64 and linux/arm64.
@@ -140,6 +148,11 @@ impl Fixture {
 
     pub(super) fn host(&self) -> String {
         self.address.to_string()
+    }
+
+    /// Connections accepted so far.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub(super) fn world<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {

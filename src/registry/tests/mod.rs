@@ -4,6 +4,7 @@ mod auth;
 mod fixture;
 mod look;
 mod pace;
+mod reach;
 mod tags;
 mod verdicts;
 
@@ -15,6 +16,7 @@ use fixture::Fixture;
 use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting};
 use crate::registry::identity::credentials::Credential;
+use crate::registry::wire::resolve::Names;
 use crate::registry::{Access, Client, Depth, Pace, Question, Registry as _, RequestRecord};
 use crate::telemetry::clock::Clock;
 
@@ -37,6 +39,12 @@ impl Subject {
             .paced_by(Pace { seed: Some(11), ..pace })
             .observed_by(Arc::new(move |record: &RequestRecord| kept.lock().unwrap().push(record.clone())));
         Self { client, records }
+    }
+
+    /// The same, asking `names` for addresses.
+    fn resolving_by(mut self, names: Arc<dyn Names>) -> Self {
+        self.client = self.client.resolving_by(names);
+        self
     }
 
     /// Requests sent since the last call.

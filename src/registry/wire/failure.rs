@@ -1,8 +1,15 @@
 //! Why a request got no answer, in words for people.
 
+use http::StatusCode;
+use url::Url;
+
 use crate::model::sighting::{Doubt, DoubtKind};
+use crate::registry::wire::clients::Way;
+use crate::registry::wire::handshake::Handshake;
 use crate::registry::wire::pace::{Held, LOOK_LIMIT, Trouble};
-use crate::registry::wire::transport::REQUEST_LIMIT;
+use crate::registry::wire::proxy::Setting;
+use crate::registry::wire::resolve::Inside;
+use crate::registry::wire::transport::{REQUEST_LIMIT, Reply};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -16,12 +23,18 @@ pub(crate) enum Failure {
     Held(#[from] Held),
     #[error("{0}")]
     Unreachable(String),
-    #[error("it does not speak TLS")]
-    PlainText,
-    #[error("its TLS certificate or handshake was not accepted ({0})")]
-    Tls(String),
+    #[error("{0}")]
+    Tls(Handshake),
+    #[error("it speaks TLS")]
+    SpeaksTls,
     #[error("failed to set up TLS ({0})")]
     NoTls(String),
+    #[error("the proxy {address} {what}")]
+    Proxy { address: String, what: String, next: String },
+    #[error("{0}")]
+    BadProxy(String),
+    #[error("{0}")]
+    Inside(String),
     #[error("the answer is larger than {0} bytes")]
     TooLarge(usize),
     #[error("it redirected to {host}, which is not followed: {why}")]
@@ -31,17 +44,58 @@ pub(crate) enum Failure {
 // === impl Failure ===
 
 impl Failure {
+    /// An error of reading an answer.
     pub(crate) fn of(error: &reqwest::Error) -> Self {
         if error.is_timeout() {
             return Self::TimedOut;
         }
-        match tls_error(error) {
-            Some(rustls::Error::InvalidMessage(_)) => return Self::PlainText,
-            Some(other) => return Self::Tls(other.to_string()),
-            None => {}
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return Self::Tls(Handshake::of(tls));
+        }
+        if let Some(inside) = find::<Inside>(error) {
+            return Self::Inside(inside.to_string());
+        }
+        let cause = innermost(error);
+        if let Some(handshake) = Handshake::of_text(&cause) {
+            return Self::Tls(handshake);
         }
         let what = if error.is_connect() { "it cannot be reached" } else { "the connection broke" };
-        Self::Unreachable(format!("{what} ({})", innermost(error)))
+        Self::Unreachable(format!("{what} ({cause})"))
+    }
+
+    /// An error of sending a request to `url` on a way.
+    pub(crate) fn on(way: &Way, url: &Url, error: &reqwest::Error) -> Self {
+        let failure = Self::of(error);
+        let cause = innermost(error);
+        if let Some(proxy) = way.proxy.as_deref() {
+            // hyper-util's words; its type is not exported.
+            if cause == "tunnel error: proxy authorization required" {
+                return Self::refused(proxy);
+            }
+            // What broke before TLS with the registry began, broke at the proxy.
+            if error.is_connect() && !matches!(failure, Self::Tls(_)) {
+                let next = format!("check {} and the proxy's own log", proxy.named_in());
+                return Self::Proxy { address: proxy.shown(), what: format!("gives no way ({cause})"), next };
+            }
+        }
+        // hyper's words for what is no HTTP: a TLS server answers plain text with an alert record.
+        if url.scheme() == "http" && cause.starts_with("invalid HTTP") { Self::SpeaksTls } else { failure }
+    }
+
+    /// The proxy answered 407 to a plain request.
+    pub(crate) fn refused_by_proxy(way: &Way) -> Self {
+        match way.proxy.as_deref() {
+            Some(proxy) => Self::refused(proxy),
+            None => Self::Unreachable("it answers as a proxy that wants a password (407)".to_owned()),
+        }
+    }
+
+    fn refused(proxy: &Setting) -> Self {
+        Self::Proxy {
+            address: proxy.shown(),
+            what: "does not accept the user name and password".to_owned(),
+            next: format!("correct them in {}", proxy.named_in()),
+        }
     }
 
     /// What it says about the host; `None` when it says nothing about whether the host is there.
@@ -55,13 +109,18 @@ impl Failure {
 
     /// The doubt that it is, about `subject` of the registry `host`.
     pub(crate) fn doubt(&self, host: &str, subject: &str) -> Doubt {
-        let (kind, next) = match self {
+        let (kind, next): (_, &str) = match self {
             Self::Held(held) => return not_asked(held, host, subject),
             Self::TimedOut | Self::OutOfTime | Self::Unreachable(_) => {
                 (DoubtKind::Transient, "it is asked again at the next look; check its name and the network")
             }
-            Self::PlainText => (DoubtKind::Transient, "set `insecure: true` if it is meant to be plain HTTP"),
-            Self::Tls(_) => (DoubtKind::Transient, "check the registry's certificate and who issued it"),
+            Self::Tls(handshake) => (DoubtKind::Transient, handshake.next_step()),
+            Self::SpeaksTls => (DoubtKind::Transient, "take `insecure: true` away"),
+            Self::Proxy { next, .. } => (DoubtKind::Transient, next),
+            Self::BadProxy(_) => (DoubtKind::Transient, "correct the environment variable or take it away"),
+            Self::Inside(_) => {
+                (DoubtKind::Protocol, "check that `repository` names the registry that you mean")
+            }
             Self::NoTls(_) => {
                 (DoubtKind::Transient, "install the CA certificates of the system (package ca-certificates)")
             }
@@ -96,16 +155,16 @@ fn not_asked(held: &Held, host: &str, subject: &str) -> Doubt {
     Doubt { kind, message, retry_after_secs }
 }
 
-/// The TLS error among the causes of an error. `io::Error` skips what it wraps when asked for its source, and
+/// An error of a type among the causes of an error. `io::Error` skips what it wraps when asked for its source, and
 /// connectors wrap one in another.
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
-        return Some(tls);
+fn find<'a, T: std::error::Error + 'static>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a T> {
+    if let Some(found) = error.downcast_ref::<T>() {
+        return Some(found);
     }
     let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
     match wrapped {
-        Some(inner) => tls_error(inner),
-        None => error.source().and_then(tls_error),
+        Some(inner) => find(inner),
+        None => error.source().and_then(find),
     }
 }
 
@@ -116,4 +175,13 @@ pub(crate) fn innermost(error: &reqwest::Error) -> String {
         cause = inner;
     }
     if cause.is::<reqwest::Error>() { "no cause given".to_owned() } else { cause.to_string() }
+}
+
+/// An answer, or the failure that it is: a TLS server's words to who asks it in plain HTTP (Go's net/http, nginx).
+pub(crate) fn refuse_what_no_registry_says(url: &Url, reply: Reply) -> Result<Reply, Failure> {
+    let says = |words: &str| reply.body.windows(words.len()).any(|window| window == words.as_bytes());
+    let speaks_tls = url.scheme() == "http"
+        && reply.status == StatusCode::BAD_REQUEST
+        && (says("HTTP request to an HTTPS server") || says("HTTP request was sent to HTTPS port"));
+    if speaks_tls { Err(Failure::SpeaksTls) } else { Ok(reply) }
 }

@@ -1,6 +1,6 @@
 //! One repository as one identity: where requests go, and how the place is named to people.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 use url::Url;
@@ -10,7 +10,9 @@ use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, Repository, Tag};
 use crate::registry::Access;
 use crate::registry::identity::credentials::Fingerprint;
+use crate::registry::wire::guard;
 use crate::registry::wire::pace::{LOOK_LIMIT, Turn};
+use crate::registry::wire::route::{self, Route};
 
 /// The host that serves the API of Docker Hub; `docker.io` itself serves web pages.
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
@@ -21,9 +23,11 @@ pub(crate) struct Place<'a> {
     pub(crate) repository: &'a Repository,
     /// Scheme, host and port of the registry's API.
     pub(crate) base: Url,
+    /// Who asks, with everything that changes what is seen: tokens, challenges and facts are kept by it.
     pub(crate) fingerprint: Fingerprint,
     /// When the look ends.
     deadline: Mutex<Instant>,
+    pub(crate) route: Arc<Route>,
 }
 
 // === impl Place ===
@@ -32,21 +36,32 @@ impl<'a> Place<'a> {
     pub(crate) fn new(access: &'a Access, repository: &'a Repository) -> Result<Self, Doubt> {
         let scheme = if access.insecure { "http" } else { "https" };
         let host = if repository.host() == DOCKER_HUB { DOCKER_HUB_API } else { repository.host() };
-        let base = format!("{scheme}://{host}/").parse().map_err(|error| {
+        let base: Url = format!("{scheme}://{host}/").parse().map_err(|error| {
             Doubt::new(
                 DoubtKind::Protocol,
                 format!("`{host}` of {repository} is no address ({error}); correct the repository"),
             )
         })?;
+        guard::check_own(&base).map_err(|why| {
+            Doubt::new(
+                DoubtKind::Protocol,
+                format!("{host} is not asked for {repository}, because {why}; correct the repository"),
+            )
+        })?;
+        let fingerprint = route::identity(access);
+        let route = Route::new(base.clone(), fingerprint, access).map_err(|why| {
+            Doubt::new(DoubtKind::Auth, format!("{host} was not asked for {repository}: {why}"))
+        })?;
         let deadline = Mutex::new(Instant::now() + LOOK_LIMIT);
-        Ok(Self { access, repository, base, fingerprint: access.credential.fingerprint(), deadline })
+        Ok(Self { access, repository, base, fingerprint, deadline, route: Arc::new(route) })
     }
 
     /// Whose turn a request of this look is, and until when.
     pub(crate) fn turn(&self) -> Turn {
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         let asker = self.access.asker.clone().unwrap_or_default();
-        Turn { asker, identity: self.fingerprint, own_way: None, deadline }
+        let own_way = route::own_way(self.access);
+        Turn { asker, identity: self.fingerprint, own_way, deadline }
     }
 
     /// Gives the look its whole time again: a list of hundreds of pages that all come is in no trouble.

@@ -1,6 +1,8 @@
 //! One place asked as one identity: sends, proves who asks, judges, verifies. Everything above this file deals
 //! in sightings.
 
+use std::sync::Arc;
+
 use http::{StatusCode, header};
 
 use crate::model::sighting::{Doubt, DoubtKind};
@@ -125,7 +127,7 @@ impl Session<'_> {
             accept,
             authorization: None,
             body_max_bytes: MANIFEST_MAX_BYTES,
-            insecure: self.place.access.insecure,
+            route: Arc::clone(&self.place.route),
             turn: self.place.turn(),
         }
     }

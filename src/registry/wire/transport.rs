@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::registry::wire::clients::Clients;
-use crate::registry::wire::failure::Failure;
+use crate::registry::wire::failure::{Failure, refuse_what_no_registry_says};
 use crate::registry::wire::guard;
 use crate::registry::wire::pace::{HostObserver, Pace, Pacer, Permit, Turn};
+use crate::registry::wire::route::Route;
 use crate::telemetry::clock::Clock;
 
 /// One request and its whole body: 4 MiB at 0.3 MiB/s.
@@ -74,8 +75,8 @@ pub(crate) struct Ask {
     pub(crate) authorization: Option<HeaderValue>,
     /// Largest body of a 200.
     pub(crate) body_max_bytes: usize,
-    /// Plain HTTP is allowed.
-    pub(crate) insecure: bool,
+    /// How its hosts are reached.
+    pub(crate) route: Arc<Route>,
     /// Who asks, and until when.
     pub(crate) turn: Turn,
 }
@@ -117,6 +118,12 @@ impl Transport {
         Self { observer: None, clients: Clients::default(), pacer: Pacer::new(Pace::default(), clock, None) }
     }
 
+    #[cfg(test)]
+    pub(crate) fn resolve_by(&mut self, names: Arc<dyn crate::registry::wire::resolve::Names>) {
+        let environment = hyper_util::client::proxy::matcher::Matcher::builder().build();
+        self.clients = Clients::new(names, environment);
+    }
+
     pub(crate) fn observe(&mut self, observer: Observer) {
         self.observer = Some(observer);
     }
@@ -131,8 +138,10 @@ impl Transport {
         let registry = ask.url.clone();
         let mut foreign = false;
         for _ in 0..=REDIRECTS_MAX {
-            let next = match self.step(&ask).await? {
-                Step::Reply(reply) => return Ok(Reply { foreign, ..reply }),
+            let next = match self.step(&ask, foreign).await? {
+                Step::Reply(reply) => {
+                    return refuse_what_no_registry_says(&ask.url, Reply { foreign, ..reply });
+                }
                 Step::Redirect(next) => next,
             };
             let refuse = |why: String| Failure::Redirect { host: host_and_port(&next), why };
@@ -140,7 +149,7 @@ impl Transport {
                 if ask.kind != RequestKind::Blob {
                     return Err(refuse("only blobs may lie on another host".to_owned()));
                 }
-                guard::check(&next, &registry, ask.insecure)
+                guard::check(&next, &registry, ask.route.insecure)
                     .map_err(|refused| refuse(refused.to_string()))?;
                 // Once away, the credential stays behind, even if a later hop leads back.
                 ask.authorization = None;
@@ -154,13 +163,15 @@ impl Transport {
 
     /// One request through the gate of its host, and its answer. From the gate on it has [`REQUEST_LIMIT`], or
     /// what is left of the look.
-    async fn step(&self, ask: &Ask) -> Result<Step, Failure> {
+    async fn step(&self, ask: &Ask, away: bool) -> Result<Step, Failure> {
         // Docker Hub counts a GET of a manifest as a pull, and nothing else.
         let is_counted = ask.kind == RequestKind::Manifest && ask.verb == Verb::Get;
         let permit = self.pacer.admit(&ask.url, &ask.turn, is_counted).await?;
         let limit = Instant::now() + REQUEST_LIMIT;
         let result =
-            match tokio::time::timeout_at(limit.min(ask.turn.deadline), self.exchange(ask, &permit)).await {
+            match tokio::time::timeout_at(limit.min(ask.turn.deadline), self.exchange(ask, away, &permit))
+                .await
+            {
                 Ok(result) => result,
                 // Less than a request's time was left: that says nothing about the host.
                 Err(_) if ask.turn.deadline < limit => return Err(Failure::OutOfTime),
@@ -183,14 +194,14 @@ impl Transport {
         }
     }
 
-    /// One request and its answer.
-    async fn exchange(&self, ask: &Ask, permit: &Permit) -> Result<(StatusCode, Step), Failure> {
-        let client = self.clients.of(&ask.url)?;
+    /// One request and its answer. `away`: a redirect led off the registry.
+    async fn exchange(&self, ask: &Ask, away: bool, permit: &Permit) -> Result<(StatusCode, Step), Failure> {
+        let way = self.clients.way(&ask.route, &ask.url, away)?;
         let method = match ask.verb {
             Verb::Get => http::Method::GET,
             Verb::Head => http::Method::HEAD,
         };
-        let mut request = client.request(method, ask.url.clone()).header(header::ACCEPT, ask.accept);
+        let mut request = way.client.request(method, ask.url.clone()).header(header::ACCEPT, ask.accept);
         if let Some(authorization) = &ask.authorization {
             request = request.header(header::AUTHORIZATION, authorization.clone());
         }
@@ -202,10 +213,23 @@ impl Transport {
             waited: permit.waited,
         };
         let mut recording = Recording { observer: self.observer.as_ref(), record };
-        let response = request.send().await.map_err(|error| Failure::of(&error))?;
+        let lead = way.lead.as_deref();
+        let leading = match lead {
+            Some(lead) => lead.enter().await,
+            None => None,
+        };
+        let response = request.send().await.map_err(|error| Failure::on(&way, &ask.url, &error))?;
         let status = response.status();
         recording.record.status = Some(status.as_u16());
         permit.head(status, response.headers());
+        if let Some(lead) = lead {
+            lead.heard(response.version());
+        }
+        drop(leading);
+        self.clients.answered(&ask.route, &ask.url, response.remote_addr(), &way);
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(Failure::refused_by_proxy(&way));
+        }
         let step = match redirect_of(&response, &ask.url) {
             Some(next) => Step::Redirect(next),
             None => Step::Reply(read(response, ask.body_max_bytes).await?),

@@ -56,7 +56,8 @@ impl Authority {
         self.sign(&params)
     }
 
-    fn sign(&self, params: &CertificateParams) -> Identity {
+    /// Signs a key pair made for `params`.
+    pub fn sign(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key can be made");
         let certificate = params.signed_by(&key, &self.issuer).expect("an authority can sign").pem();
         Identity { certificate, key: key.serialize_pem() }

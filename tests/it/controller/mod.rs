@@ -5,4 +5,5 @@ pub mod real;
 mod bad_input;
 mod commit;
 mod life;
+mod reach;
 mod startup;
