@@ -182,22 +182,33 @@ fn report(peers: &[Peer], runs: &[Runs]) -> String {
     let ours = &runs[0];
     let mut rows = Vec::new();
     for (peer, theirs) in peers.iter().zip(runs).skip(2) {
-        let ratios = ours.millis.iter().zip(&theirs.millis).map(|(ours, theirs)| theirs / ours);
-        let ratio = Sample::new(ratios.collect());
-        let measured = format!("1/{:.1} (1/{:.1} to 1/{:.1})", ratio.median(), ratio.min(), ratio.max());
-        let what = format!("wall time of `tidegate check --tag` to that of the {}, pair by pair", peer.name);
+        let (words, ratio) = ratio("check --tag", ours, peer, theirs);
         rows.push(if peer.has_goal {
-            Row::new(&what, measured, "≤ 1/5", ratio.median() >= 5.0)
+            Row::new(&words, shown(&ratio), "≤ 1/5", ratio.median() >= 5.0)
         } else {
-            Row::beside(&what, measured)
+            Row::beside(&words, shown(&ratio))
         });
     }
+    // The crane loop reads no configs: this is the pair that looks at the same.
+    let (words, ratio) = ratio("check --tag --no-config", &runs[1], &peers[2], &runs[2]);
+    rows.push(Row::beside(&words, shown(&ratio)));
     let most = |runs: &Runs| runs.requests.iter().max().copied().unwrap_or(usize::MAX);
     rows.push(Row::count("requests of a cold `check --tag`", most(&runs[0]), 15));
     rows.push(Row::count("requests of a cold `check --tag --no-config`", most(&runs[1]), 9));
     let millis = Sample::new(ours.millis.clone()).max();
     rows.push(Row::new("longest `check --tag`", format!("{millis:.1} ms"), "≤ 1 s", millis <= 1_000.0));
     format!("{text}\n{}", table("The same as ratios", &rows))
+}
+
+/// How many times as long theirs took, pair by pair, with the words for it.
+fn ratio(command: &str, ours: &Runs, peer: &Peer, theirs: &Runs) -> (String, Sample) {
+    let ratios = ours.millis.iter().zip(&theirs.millis).map(|(ours, theirs)| theirs / ours);
+    let words = format!("wall time of `tidegate {command}` to that of the {}, pair by pair", peer.name);
+    (words, Sample::new(ratios.collect()))
+}
+
+fn shown(ratio: &Sample) -> String {
+    format!("1/{:.1} (1/{:.1} to 1/{:.1})", ratio.median(), ratio.min(), ratio.max())
 }
 
 // === impl Peer ===
