@@ -85,14 +85,18 @@ pub fn list(args: &[String]) {
     let [host, repository] = args else { panic!("two arguments, not {args:?}") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let client = Client::new(Clock::system());
+        let clock = Clock::system();
+        let client = Client::new(clock.clone());
         let access = Access { insecure: true, ..Access::default() };
         let small: Repository = format!("{host}/shop/one").parse().expect("a repository");
         let large: Repository = format!("{host}/{repository}").parse().expect("a repository");
-        assert!(client.tags(&access, &small).await.is_present(), "the small list is there");
+        assert!(
+            client.tags(&access, &small, clock.now()).await.sighting.is_present(),
+            "the small list is there"
+        );
         let idle_kib = of_status("VmRSS:");
-        let listed = client.tags(&access, &large).await;
-        let tags = listed.present().map_or(0, Vec::len);
+        let listed = client.tags(&access, &large, clock.now()).await;
+        let tags = listed.sighting.present().map_or(0, |list| list.len());
         println!("{idle_kib} {} {tags}", of_status("VmHWM:"));
     });
 }

@@ -14,7 +14,7 @@ use crate::api::schema::{
 };
 use crate::api::v1alpha1::{
     Candidates, Direction, FilterTags, Gate, Image, OrderPolicy, RegistryAccess, ReleaseSetSpec,
-    RevisionFrom, SameRevision, Smoke, Target,
+    RevisionFrom, SameRevision, Smoke, Target, Verify,
 };
 use crate::api::{duration, gate_hash::gate_hash};
 use crate::engine::order::{self, CandidateRule, EXCLUDE_MAX, FilterError, Order, TagFilter};
@@ -105,6 +105,10 @@ impl Reader {
             pin: pin?,
             skip: skip?,
             images: images?,
+            verify: match spec.verify {
+                Verify::Manifests => crate::model::Verify::Manifests,
+                Verify::Blobs => crate::model::Verify::Blobs,
+            },
             candidates: candidates?,
             gates: gates?,
             deadline: deadline?,

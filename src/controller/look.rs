@@ -12,7 +12,7 @@ use crate::engine::decide;
 use crate::engine::decision::{Answer, Check, Checked, Decision, Question};
 use crate::engine::observation::Observation;
 use crate::engine::policy::{ImagePolicy, Policy};
-use crate::model::{Digest, Doubt, DoubtKind, ImageName, Platform, Release, Sighting, Tag};
+use crate::model::{Digest, Doubt, DoubtKind, ImageName, Platform, Release, Sighted, Sighting, Tag};
 use crate::registry::{self, Access, Depth, Registry};
 use crate::telemetry::clock::Clock;
 
@@ -47,7 +47,7 @@ impl Eyes<'_> {
             if decision.ask.is_empty() {
                 return decision;
             }
-            self.answer_all(policy, observation, decision.ask, || self.clock.now()).await;
+            self.answer_all(policy, observation, decision.ask, None).await;
         }
         decide(policy, observation, self.clock.now())
     }
@@ -66,50 +66,52 @@ impl Eyes<'_> {
             if decision.ask.is_empty() {
                 return decision;
             }
-            self.answer_all(policy, observation, decision.ask, || now).await;
+            self.answer_all(policy, observation, decision.ask, Some(now)).await;
         }
         unconfirmed(observation)
     }
 
-    /// Asks `questions` and takes the answers in, each as of `at()`.
+    /// Asks `questions` and takes the answers in: as of when they were asked for and came in, or all as of one
+    /// instant.
     async fn answer_all(
         &self,
         policy: &Policy,
         observation: &mut Observation,
         questions: Vec<Question>,
-        at: impl Fn() -> Timestamp,
+        one_instant: Option<Timestamp>,
     ) {
         let mut answers = stream::iter(questions)
-            .map(|question| self.answer(policy, question))
+            .map(|question| self.answer(policy, question, one_instant))
             .buffer_unordered(QUESTIONS_AT_ONCE);
         while let Some(answer) = answers.next().await {
-            observation.memory.absorb(policy, &observation.record, answer, at());
+            let now = one_instant.unwrap_or_else(|| self.clock.now());
+            observation.memory.absorb(policy, &observation.record, answer, now);
         }
     }
 
-    async fn answer(&self, policy: &Policy, question: Question) -> Answer {
+    async fn answer(&self, policy: &Policy, question: Question, one_instant: Option<Timestamp>) -> Answer {
         match question {
-            Question::List { image } => {
-                let sighting = match policy.image(&image) {
-                    Some(known) => self.registry.tags(self.access_of(&image), &known.repository).await,
-                    None => Sighting::Unknown(not_in_spec(&image)),
+            Question::List { image, since } => {
+                let sighted = match policy.image(&image) {
+                    Some(known) => self.registry.tags(self.access_of(&image), &known.repository, since).await,
+                    None => self.not_in_spec(&image),
                 };
-                Answer::List { image, sighting }
+                Answer::List { image, sighted: as_of(sighted, one_instant) }
             }
-            Question::Look { tag, image } => {
-                let sighting = match policy.image(&image).and_then(|known| self.question(policy, known, &tag))
-                {
-                    Some(question) => self.registry.look(self.access_of(&image), &question).await,
-                    None => Sighting::Unknown(not_in_spec(&image)),
+            Question::Look { tag, image, since } => {
+                let known = policy.image(&image).and_then(|known| self.question(policy, known, &tag));
+                let sighted = match known {
+                    Some(question) => self.registry.look(self.access_of(&image), &question, since).await,
+                    None => self.not_in_spec(&image),
                 };
-                Answer::Look { tag, image, sighting }
+                Answer::Look { tag, image, sighted: as_of(sighted, one_instant) }
             }
             Question::Confirm { tag, checks } => {
                 let started_at = self.clock.now();
                 let checked = checks.into_iter().map(|check| self.check(policy, &tag, check));
                 Answer::Confirm { started_at, checked: futures::future::join_all(checked).await, tag }
             }
-            Question::Drift { release } => Answer::Drift { heads: self.heads(&release).await },
+            Question::Drift { release, since } => Answer::Drift { heads: self.heads(&release, since).await },
         }
     }
 
@@ -125,6 +127,7 @@ impl Eyes<'_> {
             platforms: image.platforms.iter().chain(&image.advisory_platforms).cloned().collect(),
             revision_keys: policy.revision_keys(),
             depth: self.depth,
+            verify: policy.verify,
         })
     }
 
@@ -134,36 +137,45 @@ impl Eyes<'_> {
             .image(&check.image)
             .and_then(|image| Some((&image.repository, image.tag_template.render(tag.as_str())?)));
         let Some((repository, rendered)) = found else {
-            let tag = Sighting::Unknown(not_in_spec(&check.image));
-            return Checked { image: check.image, tag, children: Vec::new() };
+            let tag = self.not_in_spec(&check.image).sighting;
+            return Checked { image: check.image, tag, children: Vec::new(), blobs: Vec::new() };
         };
         let children = check.children.into_iter().map(|(platform, digest): (Platform, Digest)| async move {
             let sighting = self.registry.head_manifest(access, repository, &digest).await;
             (platform, digest, sighting)
         });
-        let (head, children) = futures::join!(
+        let images: Vec<Digest> = check.blobs_of.iter().map(|(_, digest)| digest.clone()).collect();
+        let (tag, children, blobs) = futures::join!(
             self.registry.head_tag(access, repository, &rendered),
-            futures::future::join_all(children)
+            futures::future::join_all(children),
+            self.registry.head_blobs(access, repository, &images)
         );
-        Checked { image: check.image, tag: head, children }
+        let blobs = check.blobs_of.into_iter().zip(blobs);
+        let blobs = blobs.map(|((platform, digest), sighting)| (platform, digest, sighting)).collect();
+        Checked { image: check.image, tag, children, blobs }
     }
 
-    async fn heads(&self, release: &Release) -> BTreeMap<ImageName, Sighting<Digest>> {
+    async fn heads(&self, release: &Release, since: Timestamp) -> BTreeMap<ImageName, Sighted<Digest>> {
         let heads = release.images.iter().map(|image| async move {
             let access = self.access_of(&image.name);
-            (image.name.clone(), self.registry.head_tag(access, &image.repository, &image.tag).await)
+            (image.name.clone(), self.registry.pointer(access, &image.repository, &image.tag, since).await)
         });
         futures::future::join_all(heads).await.into_iter().collect()
     }
+
+    fn not_in_spec<T>(&self, image: &ImageName) -> Sighted<T> {
+        let doubt = Doubt::new(DoubtKind::Protocol, format!("image {image} is not in the spec any more"));
+        Sighted { asked_at: self.clock.now(), sighting: Sighting::Unknown(doubt) }
+    }
 }
 
-fn not_in_spec(image: &ImageName) -> Doubt {
-    Doubt::new(DoubtKind::Protocol, format!("image {image} is not in the spec any more"))
+fn as_of<T>(sighted: Sighted<T>, one_instant: Option<Timestamp>) -> Sighted<T> {
+    Sighted { asked_at: one_instant.unwrap_or(sighted.asked_at), ..sighted }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     use futures::FutureExt;
@@ -172,7 +184,7 @@ mod tests {
     use super::*;
     use crate::api::{manifest, validate};
     use crate::engine::record::Phase;
-    use crate::model::{ImageEvidence, Repository};
+    use crate::model::{ImageEvidence, Repository, TagList};
 
     const SET: &str = "\
 apiVersion: tidegate.dev/v1alpha1
@@ -214,33 +226,46 @@ spec:
             &'a self,
             _access: &'a Access,
             repository: &'a Repository,
-        ) -> BoxFuture<'a, Sighting<Vec<String>>> {
+            _since: Timestamp,
+        ) -> BoxFuture<'a, Sighted<Arc<TagList>>> {
             self.note("list", repository);
-            async { Sighting::Present(vec!["v1".to_owned()]) }.boxed()
+            async { now(Sighting::Present(Arc::new(["v1"].iter().collect()))) }.boxed()
         }
 
         fn look<'a>(
             &'a self,
             _access: &'a Access,
             question: &'a registry::Question,
-        ) -> BoxFuture<'a, Sighting<ImageEvidence>> {
+            _since: Timestamp,
+        ) -> BoxFuture<'a, Sighted<ImageEvidence>> {
             self.note("look", &question.repository);
             async {
                 if question.repository.path().ends_with("slow") {
                     tokio::time::sleep(Duration::from_secs(10)).await;
                 }
                 if question.repository.path().ends_with("absent") {
-                    return Sighting::Missing;
+                    return now(Sighting::Missing);
                 }
                 let children =
                     question.platforms.iter().map(|platform| (platform.clone(), Sighting::Present(digest())));
-                Sighting::Present(ImageEvidence {
+                now(Sighting::Present(ImageEvidence {
                     digest: digest(),
                     children: children.collect(),
                     revisions: BTreeMap::new(),
-                })
+                }))
             }
             .boxed()
+        }
+
+        fn pointer<'a>(
+            &'a self,
+            _access: &'a Access,
+            repository: &'a Repository,
+            _tag: &'a Tag,
+            _since: Timestamp,
+        ) -> BoxFuture<'a, Sighted<Digest>> {
+            self.note("pointer", repository);
+            async { now(Sighting::Present(digest())) }.boxed()
         }
 
         fn head_tag<'a>(
@@ -262,6 +287,20 @@ spec:
             self.note("head", repository);
             async { Sighting::Present(()) }.boxed()
         }
+
+        fn head_blobs<'a>(
+            &'a self,
+            _access: &'a Access,
+            repository: &'a Repository,
+            images: &'a [Digest],
+        ) -> BoxFuture<'a, Vec<Sighting<()>>> {
+            self.note("blobs", repository);
+            async { images.iter().map(|_| Sighting::Present(())).collect() }.boxed()
+        }
+    }
+
+    fn now<T>(sighting: Sighting<T>) -> Sighted<T> {
+        Sighted { asked_at: Timestamp::UNIX_EPOCH, sighting }
     }
 
     fn policy(text: &str) -> Policy {

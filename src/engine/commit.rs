@@ -11,12 +11,16 @@ use crate::engine::observation::Observation;
 use crate::engine::policy::Policy;
 use crate::engine::record::Phase;
 use crate::engine::tags::{self, FloorState};
-use crate::model::{Digest, ImageName, Release, ReleaseImage};
+use crate::model::{Digest, ImageName, Platform, Release, ReleaseImage, Verify};
 
 /// Look and write lie within this of each other (design §4 Commit).
 pub const CONFIRMATION_LIFE: SignedDuration = SignedDuration::from_secs(5);
 /// A child that was not seen for so long is asked for again in the confirming look (design §4 Commit).
 pub const CHILD_SEEN_LIFE: SignedDuration = SignedDuration::from_secs(60);
+/// A child of which the blobs were not looked at for so long has them asked for again in the confirming look,
+/// under `verify: Blobs`. Half of [`CHILD_SEEN_LIFE`], since a look may itself take a blob for seen that was
+/// there up to 30 s before.
+pub const BLOBS_SEEN_LIFE: SignedDuration = SignedDuration::from_secs(30);
 
 /// What to do about the newest candidate that passed everything.
 #[derive(Debug)]
@@ -42,7 +46,7 @@ pub(in crate::engine) fn step(
         Some((digests, started_at)) => {
             grant(policy, observation, candidate, digests, started_at).map_or(Step::Nothing, Step::Grant)
         }
-        None => Step::Confirm(question(observation, candidate, now)),
+        None => Step::Confirm(question(policy, observation, candidate, now)),
     }
 }
 
@@ -62,20 +66,24 @@ fn confirmed<'a>(
         .then_some((&confirmation.digests, confirmation.started_at))
 }
 
-fn question(observation: &Observation, candidate: &Candidate, now: Timestamp) -> Question {
+fn question(policy: &Policy, observation: &Observation, candidate: &Candidate, now: Timestamp) -> Question {
     let required = candidate.images.iter().filter(|image| !image.advisory);
     let checks = required.map(|image| {
         let kept =
             observation.memory.image(&candidate.tag, &image.name).and_then(|memory| memory.kept.as_ref());
-        let old = kept.is_none_or(|(_, seen_at)| now.duration_since(*seen_at) > CHILD_SEEN_LIFE);
-        let children = image
-            .cells
-            .iter()
-            .filter(|cell| old && cell.required)
-            .filter_map(|cell| Some((cell.platform.clone(), cell.sighting.present()?.clone())));
+        let older_than = |life| kept.is_none_or(|(_, seen_at)| now.duration_since(*seen_at) > life);
+        let cells = image.cells.iter().filter(|cell| cell.required);
+        let children: Vec<(Platform, Digest)> = cells
+            .filter_map(|cell| Some((cell.platform.clone(), cell.sighting.present()?.clone())))
+            .collect();
+        let blobs_old = policy.verify == Verify::Blobs && older_than(BLOBS_SEEN_LIFE);
+        let blobs_of = if blobs_old { children.clone() } else { Vec::new() };
         // A single-platform image is its own child: its tag is asked for anyway.
-        let children = children.filter(|(_, digest)| Some(digest) != image.digest.as_ref());
-        Check { image: image.name.clone(), children: children.collect() }
+        let mut others = children;
+        others.retain(|(_, digest)| Some(digest) != image.digest.as_ref());
+        // Seen are both or neither: one instant is kept for them.
+        let children = if blobs_old || older_than(CHILD_SEEN_LIFE) { others } else { Vec::new() };
+        Check { image: image.name.clone(), children, blobs_of }
     });
     Question::Confirm { tag: candidate.tag.clone(), checks: checks.collect() }
 }

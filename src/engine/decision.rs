@@ -1,14 +1,15 @@
 //! What the engine answers: what to look at before deciding, and what to do once nothing is left to look at.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::engine::clearance::Granted;
 use crate::engine::record::{CandidateRecord, Ended, Phase};
 use crate::model::{
-    Digest, Doubt, GateName, ImageEvidence, ImageName, Platform, Release, Sighting, SmokeRequest,
-    SmokeVerdict, Tag,
+    Digest, Doubt, GateName, ImageEvidence, ImageName, Platform, Release, Sighted, Sighting, SmokeRequest,
+    SmokeVerdict, Tag, TagList,
 };
 
 /// The engine's answer. While `ask` is not empty the rest is what would be reported if nothing could be
@@ -39,13 +40,16 @@ pub struct Decision {
     pub next_look: Option<Timestamp>,
 }
 
-/// Something to look at. The caller answers each with the [`Answer`] of the same name.
+/// Something to look at. The caller answers each with the [`Answer`] of the same name. `since` says how old the
+/// answer may be: one that was asked for at that instant or later will do (ADR 3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
     /// The tags of an image's repository.
     List {
         /// Which image.
         image: ImageName,
+        /// Oldest answer that will do.
+        since: Timestamp,
     },
     /// One tag of one image, with all its cells.
     Look {
@@ -53,8 +57,11 @@ pub enum Question {
         tag: Tag,
         /// Which image.
         image: ImageName,
+        /// Oldest answer that will do.
+        since: Timestamp,
     },
-    /// The confirming look before a commit: every HEAD of it, all at once.
+    /// The confirming look before a commit: every HEAD of it, all at once. Asked for this commit alone, never an
+    /// answer that somebody else had asked for.
     Confirm {
         /// The shared tag.
         tag: Tag,
@@ -65,6 +72,8 @@ pub enum Question {
     Drift {
         /// The promoted release.
         release: Release,
+        /// Oldest answer that will do.
+        since: Timestamp,
     },
 }
 
@@ -75,6 +84,9 @@ pub struct Check {
     pub image: ImageName,
     /// Child manifests that were not seen for a minute: HEAD them too.
     pub children: Vec<(Platform, Digest)>,
+    /// Children of which the config and every layer must be there, and were not seen for
+    /// [`crate::engine::BLOBS_SEEN_LIFE`]: HEAD those too.
+    pub blobs_of: Vec<(Platform, Digest)>,
 }
 
 /// What was found.
@@ -85,7 +97,7 @@ pub enum Answer {
         /// Which image.
         image: ImageName,
         /// Raw tags.
-        sighting: Sighting<Vec<String>>,
+        sighted: Sighted<Arc<TagList>>,
     },
     /// To [`Question::Look`].
     Look {
@@ -94,7 +106,7 @@ pub enum Answer {
         /// Which image.
         image: ImageName,
         /// What was seen.
-        sighting: Sighting<ImageEvidence>,
+        sighted: Sighted<ImageEvidence>,
     },
     /// To [`Question::Confirm`].
     Confirm {
@@ -108,7 +120,7 @@ pub enum Answer {
     /// To [`Question::Drift`].
     Drift {
         /// What each promoted tag points at now.
-        heads: BTreeMap<ImageName, Sighting<Digest>>,
+        heads: BTreeMap<ImageName, Sighted<Digest>>,
     },
 }
 
@@ -121,6 +133,8 @@ pub struct Checked {
     pub tag: Sighting<Digest>,
     /// Whether each asked child is still there.
     pub children: Vec<(Platform, Digest, Sighting<()>)>,
+    /// Whether the config and every layer of each asked child are still there; one that is gone makes it Broken.
+    pub blobs: Vec<(Platform, Digest, Sighting<()>)>,
 }
 
 /// One followed candidate, judged.

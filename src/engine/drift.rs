@@ -12,7 +12,7 @@ pub(in crate::engine) fn drift(observation: &Observation) -> Drift {
     let Some(asked) = asked else { return Drift::default() };
     let mut drift = Drift { known: true, ..Drift::default() };
     for image in &promoted.release.images {
-        match asked.heads.get(&image.name) {
+        match asked.heads.get(&image.name).map(|head| &head.sighting) {
             Some(Sighting::Present(head)) if *head != image.digest => {
                 let change = format!(
                     "{}:{} was promoted at {} and points at {head} now",

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::engine::decision::{Candidate, Question};
-use crate::engine::memory::{ImageMemory, Memory};
+use crate::engine::memory::{Asked, ImageMemory, Memory};
 use crate::engine::observation::Observation;
 use crate::engine::policy::{ImagePolicy, Policy};
 use crate::engine::record::Phase;
@@ -17,6 +17,9 @@ pub const HOT_GAP_MIN: SignedDuration = SignedDuration::from_secs(3);
 const HOT_GAP_DIVISOR: i32 = 20;
 /// Longest pause that a registry's Retry-After may ask for; beyond it we ask again all the same.
 const RETRY_AFTER_MAX: SignedDuration = SignedDuration::from_hours(1);
+/// Pause after an answer came in: the next look is counted from when this one was asked for, and one that takes
+/// longer than its gap (a time-out takes 15 s) would else be followed by the next without a breath.
+const BREATH: SignedDuration = SignedDuration::from_secs(1);
 
 /// What is due, and when the next thing will be.
 #[derive(Debug, Default)]
@@ -36,14 +39,15 @@ pub(in crate::engine) fn agenda(
     if policy.pin.is_none() {
         for (_, image) in policy.required_images() {
             let due_at = list_due_at(policy, &observation.memory, image, now);
-            agenda.note(due_at, now, Question::List { image: image.name.clone() });
+            let since = since(&observation.memory, policy.interval, now);
+            agenda.note(due_at, now, Question::List { image: image.name.clone(), since });
         }
     }
     for candidate in followed {
         for image in &policy.images {
-            if let Some(due_at) = look_due_at(policy, observation, candidate, image, now) {
-                let question = Question::Look { tag: candidate.tag.clone(), image: image.name.clone() };
-                agenda.note(due_at, now, question);
+            if let Some((due_at, since)) = look_due_at(policy, observation, candidate, image, now) {
+                let (tag, image) = (candidate.tag.clone(), image.name.clone());
+                agenda.note(due_at, now, Question::Look { tag, image, since });
             }
         }
     }
@@ -72,17 +76,21 @@ fn after(at: Timestamp, span: SignedDuration) -> Timestamp {
     at.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
-/// `asked_at + gap`, at once when a hint came since, never before the registry's Retry-After.
-fn due_at(
-    memory: &Memory,
-    asked_at: Timestamp,
-    gap: SignedDuration,
-    retry_after_secs: Option<u32>,
-) -> Timestamp {
-    let hinted = memory.hinted_at.is_some_and(|hinted_at| asked_at < hinted_at);
-    let due_at = if hinted { asked_at } else { after(asked_at, gap) };
+/// The oldest answer that will do for something that is looked at every `gap`: what this set would know had it
+/// looked itself at the earliest. So sets fall into step, and one request serves all of them. After a hint
+/// nothing older than the hint.
+fn since(memory: &Memory, gap: SignedDuration, now: Timestamp) -> Timestamp {
+    let earliest = now.checked_sub(gap).unwrap_or(Timestamp::MIN);
+    memory.hinted_at.map_or(earliest, |hinted_at| earliest.max(hinted_at)).min(now)
+}
+
+/// `gap` after it was asked for, at once when a hint came since, never before the registry's Retry-After.
+fn due_at(memory: &Memory, asked: Asked, gap: SignedDuration, retry_after_secs: Option<u32>) -> Timestamp {
+    let hinted = memory.hinted_at.is_some_and(|hinted_at| asked.at < hinted_at);
+    let due_at =
+        if hinted { asked.at } else { after(asked.at, gap).max(after(asked.answered_at, gap.min(BREATH))) };
     let wait = SignedDuration::from_secs(retry_after_secs.unwrap_or(0).into()).min(RETRY_AFTER_MAX);
-    due_at.max(after(asked_at, wait))
+    due_at.max(after(asked.at, wait))
 }
 
 fn list_due_at(policy: &Policy, memory: &Memory, image: &ImagePolicy, now: Timestamp) -> Timestamp {
@@ -90,23 +98,27 @@ fn list_due_at(policy: &Policy, memory: &Memory, image: &ImagePolicy, now: Times
         None => now,
         Some(list) => {
             let retry_after = list.doubt.as_ref().and_then(|doubt| doubt.retry_after_secs);
-            due_at(memory, list.asked_at, policy.interval, retry_after)
+            due_at(memory, list.asked, policy.interval, retry_after)
         }
     }
 }
 
-/// When one image of a candidate is to be looked at; `None` when all its cells are Present.
+/// When one image of a candidate is to be looked at, and the oldest answer that will do; `None` when all its
+/// cells are Present.
 fn look_due_at(
     policy: &Policy,
     observation: &Observation,
     candidate: &Candidate,
     image: &ImagePolicy,
     now: Timestamp,
-) -> Option<Timestamp> {
+) -> Option<(Timestamp, Timestamp)> {
     image.tag_template.render(candidate.tag.as_str())?;
-    let Some(memory) = observation.memory.image(&candidate.tag, &image.name) else { return Some(now) };
+    let Some(memory) = observation.memory.image(&candidate.tag, &image.name) else {
+        let gap = hot_gap(policy, observation, candidate, now);
+        return Some((now, since(&observation.memory, gap, now)));
+    };
     if memory.stale {
-        return Some(now);
+        return Some((now, now));
     }
     let cells = &candidate.images.iter().find(|judged| judged.name == image.name)?.cells;
     let waits =
@@ -120,7 +132,8 @@ fn look_due_at(
     } else {
         return None;
     };
-    Some(due_at(&observation.memory, memory.asked_at, gap, retry_after_secs(memory)))
+    let due_at = due_at(&observation.memory, memory.asked, gap, retry_after_secs(memory));
+    Some((due_at, since(&observation.memory, gap, now)))
 }
 
 fn retry_after_secs(memory: &ImageMemory) -> Option<u32> {
@@ -160,23 +173,26 @@ fn note_drift(policy: &Policy, observation: &Observation, now: Timestamp, agenda
         // The commit itself looked; status says when that was.
         None => after(promoted.at, policy.drift_interval),
         Some(drift) => {
-            let retry_after = drift.heads.values().find_map(|head| match head {
+            let retry_after = drift.heads.values().find_map(|head| match &head.sighting {
                 Sighting::Unknown(doubt) => doubt.retry_after_secs,
                 _ => None,
             });
-            due_at(memory, drift.asked_at, policy.drift_interval, retry_after)
+            due_at(memory, drift.asked, policy.drift_interval, retry_after)
         }
     };
-    agenda.note(due, now, Question::Drift { release: promoted.release.clone() });
+    // A head from before the commit would say what the commit has changed.
+    let since = since(memory, policy.drift_interval, now).max(promoted.at).min(now);
+    agenda.note(due, now, Question::Drift { release: promoted.release.clone(), since });
     let Some(drift) = asked else { return };
     for image in &promoted.release.images {
-        let Some(Sighting::Present(head)) = drift.heads.get(&image.name) else { continue };
-        let unread = memory
-            .image(&promoted.release.tag, &image.name)
-            .is_none_or(|seen| seen.asked_at < drift.asked_at);
-        if *head != image.digest && unread && policy.image(&image.name).is_some() {
-            let question = Question::Look { tag: promoted.release.tag.clone(), image: image.name.clone() };
-            agenda.note(now, now, question);
+        let Some(head) = drift.heads.get(&image.name) else { continue };
+        let moved = head.sighting.present().is_some_and(|digest| *digest != image.digest);
+        let unread =
+            memory.image(&promoted.release.tag, &image.name).is_none_or(|seen| seen.asked.at < head.asked_at);
+        if moved && unread && policy.image(&image.name).is_some() {
+            let (tag, image) = (promoted.release.tag.clone(), image.name.clone());
+            // What the tag held before it moved would be compared with what it holds now.
+            agenda.note(now, now, Question::Look { tag, image, since: head.asked_at });
         }
     }
 }

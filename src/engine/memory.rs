@@ -4,6 +4,7 @@
 //! clears what was Present (S6): Unknown blocks and keeps, only an answer that says otherwise replaces.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -13,7 +14,8 @@ use crate::engine::policy::Policy;
 use crate::engine::record::Record;
 use crate::engine::tags;
 use crate::model::{
-    Defect, DefectKind, Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Promoted, Sighting, Tag,
+    Defect, DefectKind, Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Sighted,
+    Sighting, Tag, TagList,
 };
 
 /// Most candidate tags above the floor that are remembered, newest first. Of them at most
@@ -34,10 +36,19 @@ pub struct Memory {
     pub(in crate::engine) drift: Option<DriftMemory>,
 }
 
+/// When something was looked at last.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct Asked {
+    /// When the answer was asked for, by this set or by one that it shares with: what it says was so then.
+    pub at: Timestamp,
+    /// When the answer came in.
+    pub answered_at: Timestamp,
+}
+
 /// The last answer of one image's tag list.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct ListMemory {
-    pub asked_at: Timestamp,
+    pub asked: Asked,
     pub doubt: Option<Doubt>,
     pub counts: ListCounts,
 }
@@ -65,7 +76,7 @@ pub(in crate::engine) struct Listing {
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct ImageMemory {
     /// When the newest look was made.
-    pub asked_at: Timestamp,
+    pub asked: Asked,
     /// What it said.
     pub sighting: Sighting<ImageEvidence>,
     /// The newest evidence, with when its children were seen last; kept through Unknown.
@@ -91,25 +102,43 @@ pub(in crate::engine) struct Confirmation {
 /// What the promoted tags pointed at when they were last asked.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct DriftMemory {
-    pub asked_at: Timestamp,
+    /// Of the oldest head.
+    pub asked: Asked,
     pub sequence: i64,
-    pub heads: BTreeMap<ImageName, Sighting<Digest>>,
+    pub heads: BTreeMap<ImageName, Sighted<Digest>>,
 }
 
 // === impl Memory ===
 
 impl Memory {
-    /// Takes an answer in, as of `at`. `record` is the status of the same moment.
-    pub fn absorb(&mut self, policy: &Policy, record: &Record, answer: Answer, at: Timestamp) {
+    /// Takes in an answer that came at `now`. `record` is the status of the same moment. An answer that was asked
+    /// for before what is known already changes nothing: knowledge never goes back in time.
+    pub fn absorb(&mut self, policy: &Policy, record: &Record, answer: Answer, now: Timestamp) {
+        // An answer of the future is one of a clock that was set back.
+        let asked = |at: Timestamp| Asked { at: at.min(now), answered_at: now };
         match answer {
-            Answer::List { image, sighting } => self.absorb_list(policy, record, image, sighting, at),
-            Answer::Look { tag, image, sighting } => self.absorb_look(record, tag, image, sighting, at),
+            Answer::List { image, sighted } => {
+                let asked = asked(sighted.asked_at);
+                if self.lists.get(&image).is_none_or(|known| known.asked.at <= asked.at) {
+                    self.absorb_list(policy, record, image, sighted.sighting, asked);
+                }
+            }
+            Answer::Look { tag, image, sighted } => {
+                let asked = asked(sighted.asked_at);
+                if self.image(&tag, &image).is_none_or(|known| known.asked.at <= asked.at) {
+                    self.absorb_look(record, tag, image, sighted.sighting, asked);
+                }
+            }
             Answer::Confirm { tag, started_at, checked } => {
-                self.absorb_confirm(&tag, started_at, checked, at);
+                self.absorb_confirm(&tag, started_at, checked, asked(started_at));
             }
             Answer::Drift { heads } => {
                 let sequence = record.promoted.as_ref().map_or(0, |promoted| promoted.sequence);
-                self.drift = Some(DriftMemory { asked_at: at, sequence, heads });
+                let oldest = heads.values().map(|head| head.asked_at).min().unwrap_or(now);
+                let known = self.drift.as_ref().filter(|known| known.sequence == sequence);
+                if known.is_none_or(|known| known.asked.at <= oldest) {
+                    self.drift = Some(DriftMemory { asked: asked(oldest), sequence, heads });
+                }
             }
         }
     }
@@ -117,8 +146,12 @@ impl Memory {
     /// After a commit: its confirming look is what is known of the promoted tags.
     pub fn note_commit(&mut self, promoted: &Promoted, at: Timestamp) {
         let images = promoted.release.images.iter();
-        let heads = images.map(|image| (image.name.clone(), Sighting::Present(image.digest.clone())));
-        self.drift = Some(DriftMemory { asked_at: at, sequence: promoted.sequence, heads: heads.collect() });
+        let heads = images.map(|image| {
+            let sighting = Sighting::Present(image.digest.clone());
+            (image.name.clone(), Sighted { asked_at: at, sighting })
+        });
+        let asked = Asked { at, answered_at: at };
+        self.drift = Some(DriftMemory { asked, sequence: promoted.sequence, heads: heads.collect() });
     }
 
     /// What was seen of one image of one candidate.
@@ -146,18 +179,20 @@ impl Memory {
         policy: &Policy,
         record: &Record,
         image: ImageName,
-        sighting: Sighting<Vec<String>>,
-        at: Timestamp,
+        sighting: Sighting<Arc<TagList>>,
+        asked: Asked,
     ) {
         let previous = self.lists.get(&image).map(|list| list.counts).unwrap_or_default();
         let (doubt, counts) = match sighting {
-            Sighting::Present(raw) => (None, self.absorb_tags(policy, record, &image, &raw)),
+            Sighting::Present(list) => {
+                (list.incomplete.clone(), self.absorb_tags(policy, record, &image, &list))
+            }
             // A repository that does not exist yet lists nothing, which is known.
             Sighting::Missing => (None, ListCounts::default()),
             Sighting::Broken(defect) => (Some(Doubt::new(DoubtKind::Protocol, defect.message)), previous),
             Sighting::Unknown(doubt) => (Some(doubt), previous),
         };
-        self.lists.insert(image, ListMemory { asked_at: at, doubt, counts });
+        self.lists.insert(image, ListMemory { asked, doubt, counts });
     }
 
     fn absorb_tags(
@@ -165,17 +200,21 @@ impl Memory {
         policy: &Policy,
         record: &Record,
         image: &ImageName,
-        raw_tags: &[String],
+        list: &TagList,
     ) -> ListCounts {
         let Some(place) = policy.images.iter().position(|known| &known.name == image) else {
             return ListCounts::default();
         };
         let bit = 1_u32 << place;
-        let mut counts = ListCounts { tags: raw_tags.len(), ..ListCounts::default() };
+        let mut counts = ListCounts { tags: list.len(), ..ListCounts::default() };
         let floor = tags::floor_rank(policy, record);
-        self.tags.values_mut().for_each(|listing| listing.now &= !bit);
+        // What half a list does not name may stand in the other half.
+        let whole = list.incomplete.is_none();
+        if whole {
+            self.tags.values_mut().for_each(|listing| listing.now &= !bit);
+        }
         let mut listed_again = BTreeSet::new();
-        for raw in raw_tags {
+        for raw in list.iter() {
             match tags::shared_tag(policy, place, raw) {
                 Ok(rank) => {
                     counts.matched += 1;
@@ -191,7 +230,7 @@ impl Memory {
                 Err(NotOrdered::Filtered) => {}
             }
         }
-        self.welcome_back(&listed_again, bit);
+        self.welcome_back(&listed_again, bit, whole);
         self.prune(policy, record);
         counts
     }
@@ -204,9 +243,10 @@ impl Memory {
 
     /// A tag that was called gone is a candidate again once a list has it that had lost it: a list that
     /// never stopped naming it says nothing new.
-    fn welcome_back(&mut self, listed: &BTreeSet<Rank>, bit: u32) {
+    fn welcome_back(&mut self, listed: &BTreeSet<Rank>, bit: u32, whole: bool) {
         let tags: BTreeSet<&Tag> = listed.iter().map(Rank::tag).collect();
-        self.gone.iter_mut().filter(|(tag, _)| !tags.contains(tag)).for_each(|(_, gone)| gone.now &= !bit);
+        let lost = self.gone.iter_mut().filter(|(tag, _)| whole && !tags.contains(tag));
+        lost.for_each(|(_, gone)| gone.now &= !bit);
         for rank in listed {
             if self.gone.get(rank.tag()).is_some_and(|gone| gone.now & bit == 0) {
                 self.gone.remove(rank.tag());
@@ -232,8 +272,9 @@ impl Memory {
         tag: Tag,
         image: ImageName,
         sighting: Sighting<ImageEvidence>,
-        at: Timestamp,
+        asked: Asked,
     ) {
+        let at = asked.at;
         // The status remembers digests across a restart; its children are unknown, so that any other
         // digest counts as a change.
         let known = record.candidates.iter().find(|candidate| candidate.tag == tag);
@@ -255,7 +296,7 @@ impl Memory {
         let (kept, missing_since, changed_at) =
             old.map_or((None, None, None), |old| (old.kept, old.missing_since, old.changed_at));
         let memory = ImageMemory {
-            asked_at: at,
+            asked,
             kept: match &sighting {
                 Sighting::Present(evidence) => Some((evidence.clone(), at)),
                 _ => kept,
@@ -269,15 +310,16 @@ impl Memory {
         self.images.insert((tag, image), memory);
     }
 
-    fn absorb_confirm(&mut self, tag: &Tag, started_at: Timestamp, checked: Vec<Checked>, at: Timestamp) {
+    fn absorb_confirm(&mut self, tag: &Tag, started_at: Timestamp, checked: Vec<Checked>, asked: Asked) {
         let mut digests = BTreeMap::new();
         let mut sound = true;
-        for Checked { image, tag: head, children } in checked {
-            let Some(memory) = self.images.get_mut(&(tag.clone(), image.clone())) else {
+        for checked in checked {
+            let Some(memory) = self.images.get_mut(&(tag.clone(), checked.image.clone())) else {
                 sound = false;
                 continue;
             };
-            match memory.confirm(head, children, at) {
+            let image = checked.image.clone();
+            match memory.confirm(checked, asked) {
                 Some(digest) => {
                     digests.insert(image, digest);
                 }
@@ -291,18 +333,16 @@ impl Memory {
 // === impl ImageMemory ===
 
 impl ImageMemory {
-    /// The digest, when the tag still points at it and every asked child is still there. Everything else
+    /// The digest, when the tag still points at it and all that was asked for is still there. Everything else
     /// takes Present back: a new digest is looked at again at once, the rest is what it is.
-    fn confirm(
-        &mut self,
-        head: Sighting<Digest>,
-        children: Vec<(crate::model::Platform, Digest, Sighting<()>)>,
-        at: Timestamp,
-    ) -> Option<Digest> {
+    fn confirm(&mut self, checked: Checked, asked: Asked) -> Option<Digest> {
         let Sighting::Present(evidence) = &self.sighting else { return None };
         let expected = evidence.digest.clone();
-        let mut lost: Option<Sighting<ImageEvidence>> = match head {
-            Sighting::Present(digest) if digest == expected => None,
+        let all_asked = !checked.children.is_empty() || !checked.blobs.is_empty();
+        let lost = match checked.tag {
+            Sighting::Present(digest) if digest == expected => {
+                lost(evidence, checked.children, checked.blobs)
+            }
             Sighting::Present(_) => {
                 self.stale = true;
                 let why = "its tag points at another digest since a moment ago";
@@ -312,35 +352,60 @@ impl ImageMemory {
             Sighting::Broken(defect) => Some(Sighting::Broken(defect)),
             Sighting::Unknown(doubt) => Some(Sighting::Unknown(doubt)),
         };
-        let any_asked = !children.is_empty();
-        for (platform, digest, child) in children {
-            match child {
-                Sighting::Missing if lost.is_none() => {
-                    let mut evidence = evidence.clone();
-                    let message = format!("the index names {digest} for {platform}, which is gone");
-                    let defect = Defect { kind: DefectKind::DanglingChild(digest), message };
-                    evidence.children.insert(platform, Sighting::Broken(defect));
-                    lost = Some(Sighting::Present(evidence));
-                }
-                Sighting::Broken(defect) => lost = lost.or(Some(Sighting::Broken(defect))),
-                Sighting::Unknown(doubt) => lost = lost.or(Some(Sighting::Unknown(doubt))),
-                Sighting::Present(()) | Sighting::Missing => {}
-            }
-        }
         match lost {
             None => {
-                if let (true, Some((_, seen_at))) = (any_asked, &mut self.kept) {
-                    *seen_at = at;
+                if let (true, Some((_, seen_at))) = (all_asked, &mut self.kept) {
+                    *seen_at = asked.at;
                 }
                 Some(expected)
             }
             Some(sighting) => {
-                self.missing_since = matches!(sighting, Sighting::Missing).then_some(at);
+                self.missing_since = matches!(sighting, Sighting::Missing).then_some(asked.at);
                 self.sighting = sighting;
-                self.asked_at = at;
-                self.progressed_at = at;
+                self.asked = asked;
+                self.progressed_at = asked.at;
                 None
             }
         }
+    }
+}
+
+/// What is left of `evidence` when something that it needs is not there any more; `None` when all is. A child
+/// that is gone, or lost a blob, is Broken alone; what could not be told makes the whole image Unknown.
+fn lost(
+    evidence: &ImageEvidence,
+    children: Vec<(Platform, Digest, Sighting<()>)>,
+    blobs: Vec<(Platform, Digest, Sighting<()>)>,
+) -> Option<Sighting<ImageEvidence>> {
+    let mut left = evidence.clone();
+    let mut unknown = None;
+    let children = children.into_iter().map(|(platform, digest, sighting)| match sighting {
+        Sighting::Missing => {
+            let message = format!("the index names {digest} for {platform}, which is gone");
+            (platform, Sighting::Broken(Defect { kind: DefectKind::DanglingChild(digest), message }))
+        }
+        other => (platform, other),
+    });
+    let blobs = blobs.into_iter().map(|(platform, digest, sighting)| match sighting {
+        // The child itself is gone: its blobs cannot be told.
+        Sighting::Missing => {
+            let message = format!("{digest}, the image for {platform}, is gone");
+            (platform, Sighting::Broken(Defect { kind: DefectKind::DanglingChild(digest), message }))
+        }
+        other => (platform, other),
+    });
+    for (platform, sighting) in children.chain(blobs) {
+        match sighting {
+            Sighting::Broken(defect) => {
+                left.children.insert(platform, Sighting::Broken(defect));
+            }
+            Sighting::Unknown(doubt) => unknown = unknown.or(Some(doubt)),
+            Sighting::Present(()) | Sighting::Missing => {}
+        }
+    }
+    match unknown {
+        Some(doubt) => Some(Sighting::Unknown(doubt)),
+        None if left == *evidence => None,
+        None => Some(Sighting::Present(left)),
     }
 }

@@ -28,7 +28,7 @@ mod tags;
 
 use jiff::Timestamp;
 
-pub use commit::{CHILD_SEEN_LIFE, CONFIRMATION_LIFE};
+pub use commit::{BLOBS_SEEN_LIFE, CHILD_SEEN_LIFE, CONFIRMATION_LIFE};
 
 use choose::Runner;
 use decision::{Candidate, Decision, Hold, Listed};
@@ -119,7 +119,7 @@ fn gone(policy: &Policy, observation: &Observation, judged: &[(Runner, Candidate
             matches!(memory.sighting, Sighting::Missing)
                 && memory
                     .missing_since
-                    .is_some_and(|since| memory.asked_at.duration_since(since) >= policy.interval)
+                    .is_some_and(|since| memory.asked.at.duration_since(since) >= policy.interval)
         })
     };
     judged

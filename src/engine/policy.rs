@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use crate::engine::order::CandidateRule;
 use crate::model::target::image_key;
 use crate::model::{
-    GateName, ImageName, Platform, Problem, Repository, Tag, TagTemplate, TargetKind, TargetName,
+    GateName, ImageName, Platform, Problem, Repository, Tag, TagTemplate, TargetKind, TargetName, Verify,
 };
 
 /// Most images of a set (design §3); the engine keeps who lists a tag in 32 bits.
@@ -47,6 +47,8 @@ pub struct PolicyParts {
     pub skip: BTreeSet<Tag>,
     /// Siblings; the first is the lead.
     pub images: Vec<ImagePolicy>,
+    /// What must be there for an image to be Present.
+    pub verify: Verify,
     /// Which tags are candidates, and their order.
     pub candidates: CandidateRule,
     /// Conditions beside completeness.

@@ -53,6 +53,11 @@ impl Platform {
         self.variant.as_deref()
     }
 
+    /// The first three parts of the Windows version, when it is one and says so.
+    pub fn os_version(&self) -> Option<&str> {
+        self.os_version.as_deref()
+    }
+
     /// True when an image of platform `self` may run where `required` is asked for: equal after
     /// normalising; a Windows version counts only when one is asked for.
     pub fn satisfies(&self, required: &Self) -> bool {
@@ -116,7 +121,66 @@ impl fmt::Display for Platform {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn any_platform() -> impl Strategy<Value = Platform> {
+        let os = prop_oneof![Just("linux"), Just("Linux"), Just("windows"), Just("macos"), Just("freebsd")];
+        let architecture = prop_oneof![
+            Just("amd64"),
+            Just("x86_64"),
+            Just("x86-64"),
+            Just("386"),
+            Just("i386"),
+            Just("arm64"),
+            Just("aarch64"),
+            Just("arm"),
+            Just("armhf"),
+            Just("armel"),
+            Just("s390x"),
+            Just("RISCV64"),
+        ];
+        let variant = prop_oneof![
+            Just(""),
+            Just("v1"),
+            Just("v2"),
+            Just("v3"),
+            Just("5"),
+            Just("6"),
+            Just("7"),
+            Just("v7"),
+            Just("8"),
+            Just("v8"),
+            Just("V9"),
+        ];
+        (os, architecture, variant).prop_map(|(os, architecture, variant)| {
+            Platform::from_parts(os, architecture, variant, "").unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_normal_form_is_its_own_normal_form(platform in any_platform()) {
+            prop_assert_eq!(platform.to_string().parse::<Platform>(), Ok(platform.clone()));
+            let again = Platform::from_parts(
+                platform.os(), platform.architecture(), platform.variant().unwrap_or_default(), "");
+            prop_assert_eq!(again, Some(platform));
+        }
+
+        #[test]
+        fn without_a_windows_version_satisfying_is_being_equal(one in any_platform(), other in any_platform()) {
+            prop_assert_eq!(one.satisfies(&other), one == other);
+            prop_assert_eq!(one.satisfies(&other), other.satisfies(&one));
+        }
+
+        #[test]
+        fn amd64_is_satisfied_by_its_baseline_alone(platform in any_platform()) {
+            if platform.satisfies(&"linux/amd64".parse().unwrap()) {
+                prop_assert_eq!(platform.to_string(), "linux/amd64");
+            }
+        }
+    }
 
     #[test]
     fn aliases_have_one_normal_form() {

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use crate::model::reference::Digest;
 
 /// The answer of one look.
@@ -18,6 +20,16 @@ pub enum Sighting<T> {
     Broken(Defect),
     /// It could not be told. Blocks like Missing, and clears nothing that was seen before.
     Unknown(Doubt),
+}
+
+/// An answer and how old it is. One answer may serve many who ask (ADR 3), each of whom counts from when it was
+/// asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sighted<T> {
+    /// When the first request for it was about to be sent: what happened since may not be in it.
+    pub asked_at: Timestamp,
+    /// What was seen.
+    pub sighting: Sighting<T>,
 }
 
 /// What is wrong with something that is there.

@@ -1,15 +1,19 @@
 //! The registry client: [`Registry`] over HTTP.
 
+use std::sync::Arc;
+
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 
-use crate::model::sighting::Doubt;
-use crate::model::{Digest, ImageEvidence, Repository, Sighting, Tag};
+use crate::model::{Digest, Doubt, ImageEvidence, Repository, Sighted, Sighting, Tag, TagList};
+use crate::registry::evidence::blobs::BlobsSeen;
 use crate::registry::evidence::facts::Facts;
 use crate::registry::evidence::look::look;
 use crate::registry::evidence::tags::tags;
 use crate::registry::identity::auth::Auth;
 use crate::registry::probe::{Probe, probe};
+use crate::registry::share::{Key, Shelf, Subject, Weigh};
 use crate::registry::verdict::{Absence, sighting};
 use crate::registry::wire::habits::Habits;
 use crate::registry::wire::pace::{HostObserver, Pace};
@@ -19,57 +23,89 @@ use crate::registry::wire::transport::{Observer, Transport};
 use crate::registry::{Access, Question, Registry};
 use crate::telemetry::clock::Clock;
 
-/// Asks registries over HTTP. One per process, shared by all sets: tokens and knowledge are kept apart by host
-/// and credential inside it.
+/// Asks registries over HTTP. One per process, shared by all sets: tokens, knowledge and answers are kept apart by
+/// host and identity inside it.
 pub struct Client {
-    shared: Shared,
+    shared: Arc<Shared>,
+    lists: Shelf<Arc<TagList>>,
+    looks: Shelf<ImageEvidence>,
+    pointers: Shelf<Digest>,
+}
+
+/// All that a request needs, so that it can go on when who sent it is gone.
+struct Asker {
+    shared: Arc<Shared>,
+    access: Access,
+    repository: Repository,
+}
+
+// === impl Asker ===
+
+impl Asker {
+    fn place(&self) -> Result<Place<'_>, Doubt> {
+        Place::new(&self.access, &self.repository)
+    }
+
+    fn session<'a>(&'a self, place: &'a Place<'a>) -> Session<'a> {
+        Session { shared: &self.shared, place }
+    }
 }
 
 // === impl Client ===
 
 impl Client {
-    /// A client that has asked nobody yet. `clock` ages tokens and reads `Retry-After` dates. Never fails:
-    /// where TLS cannot be set up, https registries are Unknown and say so.
+    /// A client that has asked nobody yet. `clock` ages tokens and answers and reads `Retry-After` dates. Never
+    /// fails: where TLS cannot be set up, https registries are Unknown and say so.
     pub fn new(clock: Clock) -> Self {
         Self {
-            shared: Shared {
+            lists: Shelf::new(clock.clone()),
+            looks: Shelf::new(clock.clone()),
+            pointers: Shelf::new(clock.clone()),
+            shared: Arc::new(Shared {
                 transport: Transport::new(clock.clone()),
                 auth: Auth::new(clock.clone()),
                 facts: Facts::default(),
+                blobs: BlobsSeen::default(),
                 habits: Habits::default(),
                 clock,
-            },
+            }),
         }
     }
 
-    /// The same client; `observer` is told of every request when it is over.
+    /// The same client; `observer` is told of every request when it is over. To be called before anything is asked:
+    /// requests on their way keep what they were sent with.
     #[must_use]
     pub fn observed_by(mut self, observer: Observer) -> Self {
-        self.shared.transport.observe(observer);
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.transport.observe(observer);
+        }
         self
     }
 
-    /// The same client; hosts are asked at `pace` instead of the default one.
+    /// The same client; hosts are asked at `pace` instead of the default one. To be called before anything is asked.
     #[must_use]
     pub fn paced_by(mut self, pace: Pace) -> Self {
-        self.shared.transport.pacer.set_pace(pace);
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.transport.pacer.set_pace(pace);
+        }
         self
     }
 
-    /// The same client; `observer` is told how each host takes its requests.
+    /// The same client; `observer` is told how each host takes its requests. To be called before anything is asked.
     #[must_use]
     pub fn hosts_observed_by(mut self, observer: HostObserver) -> Self {
-        self.shared.transport.observe_hosts(observer);
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.transport.observe_hosts(observer);
+        }
         self
     }
 
     /// The same client; `names` knows the addresses of hosts, and no environment names a proxy.
     #[cfg(test)]
-    pub(crate) fn resolving_by(
-        mut self,
-        names: std::sync::Arc<dyn crate::registry::wire::resolve::Names>,
-    ) -> Self {
-        self.shared.transport.resolve_by(names);
+    pub(crate) fn resolving_by(mut self, names: Arc<dyn crate::registry::wire::resolve::Names>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.transport.resolve_by(names);
+        }
         self
     }
 
@@ -82,16 +118,23 @@ impl Client {
         }
     }
 
-    async fn head(
+    /// A shared answer: a kept or awaited one, or that of `asking`, which outlives the caller if others wait for it.
+    async fn shared<T: Weigh + Clone + Send + Sync + 'static>(
         &self,
-        access: &Access,
-        repository: &Repository,
-        reference: &str,
-        subject: impl FnOnce(&Place<'_>) -> String,
-    ) -> Result<Digest, Absence> {
-        let place = Place::new(access, repository)?;
-        let subject = subject(&place);
-        Session { shared: &self.shared, place: &place }.head(reference, &subject).await
+        shelf: &Shelf<T>,
+        asker: Arc<Asker>,
+        (subject, since): (Subject, Timestamp),
+        asking: BoxFuture<'static, Sighting<T>>,
+    ) -> Sighted<T> {
+        match asker.place() {
+            Ok(place) => shelf.get(Key::new(&place, subject), since, || asking).await,
+            Err(doubt) => Sighted { asked_at: self.shared.clock.now(), sighting: Sighting::Unknown(doubt) },
+        }
+    }
+
+    fn asker(&self, access: &Access, repository: &Repository) -> Arc<Asker> {
+        let shared = Arc::clone(&self.shared);
+        Arc::new(Asker { shared, access: access.clone(), repository: repository.clone() })
     }
 
     async fn head_exactly(
@@ -110,33 +153,62 @@ impl Client {
     }
 }
 
+async fn head_tag(session: Session<'_>, tag: &Tag) -> Sighting<Digest> {
+    let subject = session.place.tag_name(tag);
+    sighting(session.head(tag.as_str(), &subject).await)
+}
+
 impl Registry for Client {
     fn tags<'a>(
         &'a self,
         access: &'a Access,
         repository: &'a Repository,
-    ) -> BoxFuture<'a, Sighting<Vec<String>>> {
-        async move {
-            match Place::new(access, repository) {
-                Ok(place) => tags(Session { shared: &self.shared, place: &place }).await,
-                Err(doubt) => unknown(doubt),
+        since: Timestamp,
+    ) -> BoxFuture<'a, Sighted<Arc<TagList>>> {
+        let asker = self.asker(access, repository);
+        let asking = Arc::clone(&asker);
+        let asking = async move {
+            match asking.place() {
+                Ok(place) => tags(asking.session(&place)).await.map(Arc::new),
+                Err(doubt) => Sighting::Unknown(doubt),
             }
-        }
-        .boxed()
+        };
+        self.shared(&self.lists, asker, (Subject::Tags, since), asking.boxed()).boxed()
     }
 
     fn look<'a>(
         &'a self,
         access: &'a Access,
         question: &'a Question,
-    ) -> BoxFuture<'a, Sighting<ImageEvidence>> {
-        async move {
-            match Place::new(access, &question.repository) {
-                Ok(place) => look(Session { shared: &self.shared, place: &place }, question).await,
-                Err(doubt) => unknown(doubt),
+        since: Timestamp,
+    ) -> BoxFuture<'a, Sighted<ImageEvidence>> {
+        let asker = self.asker(access, &question.repository);
+        let (asking, asked) = (Arc::clone(&asker), question.clone());
+        let asking = async move {
+            match asking.place() {
+                Ok(place) => look(asking.session(&place), &asked).await,
+                Err(doubt) => Sighting::Unknown(doubt),
             }
-        }
-        .boxed()
+        };
+        self.shared(&self.looks, asker, (Subject::from(question), since), asking.boxed()).boxed()
+    }
+
+    fn pointer<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+        tag: &'a Tag,
+        since: Timestamp,
+    ) -> BoxFuture<'a, Sighted<Digest>> {
+        let asker = self.asker(access, repository);
+        let (asking, asked) = (Arc::clone(&asker), tag.clone());
+        let asking = async move {
+            match asking.place() {
+                Ok(place) => head_tag(asking.session(&place), &asked).await,
+                Err(doubt) => Sighting::Unknown(doubt),
+            }
+        };
+        self.shared(&self.pointers, asker, (Subject::Pointer(tag.clone()), since), asking.boxed()).boxed()
     }
 
     fn head_tag<'a>(
@@ -146,7 +218,10 @@ impl Registry for Client {
         tag: &'a Tag,
     ) -> BoxFuture<'a, Sighting<Digest>> {
         async move {
-            sighting(self.head(access, repository, tag.as_str(), |place| place.tag_name(tag)).await)
+            match Place::new(access, repository) {
+                Ok(place) => head_tag(Session { shared: &self.shared, place: &place }, tag).await,
+                Err(doubt) => Sighting::Unknown(doubt),
+            }
         }
         .boxed()
     }
@@ -159,8 +234,19 @@ impl Registry for Client {
     ) -> BoxFuture<'a, Sighting<()>> {
         async move { sighting(self.head_exactly(access, repository, digest).await) }.boxed()
     }
-}
 
-fn unknown<T>(doubt: Doubt) -> Sighting<T> {
-    Sighting::Unknown(doubt)
+    fn head_blobs<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+        images: &'a [Digest],
+    ) -> BoxFuture<'a, Vec<Sighting<()>>> {
+        async move {
+            match Place::new(access, repository) {
+                Ok(place) => Session { shared: &self.shared, place: &place }.head_blobs(images).await,
+                Err(doubt) => images.iter().map(|_| Sighting::Unknown(doubt.clone())).collect(),
+            }
+        }
+        .boxed()
+    }
 }

@@ -4,9 +4,10 @@
 //! This room knows nothing of release sets, candidates or gates: it answers questions with sightings.
 //!
 //! ```text
-//! client ─> evidence: look ─> walk ─> flatten     pure: challenge, guard, manifest, flatten, verdict
+//! client ─> share (the last answers, and those on their way)
+//!        ─> evidence: look ─> walk ─> flatten     pure: challenge, guard, manifest, flatten, verdict
 //!           │  └> fetch, facts (content of digests, never existence)
-//!           └> tags
+//!           └> tags ─> paging; blobs
 //!        ─> probe: the same way, for the person who sets a registry up
 //!        ─> wire: session ─> retry ─> transport ─> pace (every request waits for its host's turn)
 //!             │                        └> clients (every request, counted)
@@ -16,11 +17,12 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 
-use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting, Tag};
+use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighted, Sighting, Tag, TagList, Verify};
 
 /// How much of an image is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Depth {
     /// Index and child manifests (`check --no-config`).
     Manifests,
@@ -57,9 +59,14 @@ pub struct Question {
     pub revision_keys: Vec<String>,
     /// How much is read.
     pub depth: Depth,
+    /// What must be there for a platform to be Present.
+    pub verify: Verify,
 }
 
 /// What can be asked of registries. Every answer is a sighting; nothing here fails.
+///
+/// Where a method takes `since`, its answer may be one that others asked for, if that was later than `since`; with
+/// `since` = now nothing is shared (ADR 3). Where it takes none, what it answers was asked for this call alone.
 pub trait Registry: Send + Sync {
     /// All tags of a repository, unordered. `Missing` when the registry knows no such repository.
     /// Discovery, never evidence: a list may be partial, stale or empty (design §4 Look).
@@ -67,14 +74,25 @@ pub trait Registry: Send + Sync {
         &'a self,
         access: &'a Access,
         repository: &'a Repository,
-    ) -> BoxFuture<'a, Sighting<Vec<String>>>;
+        since: Timestamp,
+    ) -> BoxFuture<'a, Sighted<Arc<TagList>>>;
 
     /// What a tag holds now: its digest, and each asked platform's child.
     fn look<'a>(
         &'a self,
         access: &'a Access,
         question: &'a Question,
-    ) -> BoxFuture<'a, Sighting<ImageEvidence>>;
+        since: Timestamp,
+    ) -> BoxFuture<'a, Sighted<ImageEvidence>>;
+
+    /// The digest that a tag points at, by HEAD.
+    fn pointer<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+        tag: &'a Tag,
+        since: Timestamp,
+    ) -> BoxFuture<'a, Sighted<Digest>>;
 
     /// The digest that a tag points at now, by HEAD. Never from a cache.
     fn head_tag<'a>(
@@ -91,6 +109,15 @@ pub trait Registry: Send + Sync {
         repository: &'a Repository,
         digest: &'a Digest,
     ) -> BoxFuture<'a, Sighting<()>>;
+
+    /// Whether the config and every layer of each image are there now, by HEAD, in the order of `images` (digests
+    /// of image manifests). Never from a cache; a blob of several images is asked for once.
+    fn head_blobs<'a>(
+        &'a self,
+        access: &'a Access,
+        repository: &'a Repository,
+        images: &'a [Digest],
+    ) -> BoxFuture<'a, Vec<Sighting<()>>>;
 }
 
 mod client;
@@ -99,6 +126,7 @@ mod evidence;
 pub mod fuzz;
 mod identity;
 mod probe;
+mod share;
 mod verdict;
 mod wire;
 

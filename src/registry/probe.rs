@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, Sighting, Tag};
-use crate::registry::evidence::tags::{PAGE_SIZE, next_page, page_tags};
+use crate::registry::evidence::tags::First;
 use crate::registry::identity::challenge::{self, Challenge};
 use crate::registry::identity::tokens::TokenLife;
 use crate::registry::verdict::{Absence, Standing, sighting};
@@ -140,18 +140,10 @@ impl Session<'_> {
 
     async fn first(&self, probe: &mut Probe) -> Result<FirstPage, Absence> {
         let subject = format!("the tag list of {}", self.place.name());
-        let (answer, _) = self.first_page(&subject).await?;
-        probe.take_limits(&answer.reply.headers);
-        if answer.reply.status != StatusCode::OK {
-            return Err(self.judge(&answer, &subject));
-        }
-        let tags = page_tags(&answer, &subject)?;
-        Ok(FirstPage {
-            tags: tags.len(),
-            page_size: self.shared.habits.page(self.place, PAGE_SIZE),
-            has_link: next_page(&answer).is_some(),
-            any: tags.iter().find_map(|tag| tag.parse().ok()),
-        })
+        let First { list, size, has_link, headers } = self.first_of_list(&subject).await?;
+        probe.take_limits(&headers);
+        let any = list.iter().find_map(|tag| tag.parse().ok());
+        Ok(FirstPage { tags: list.len(), page_size: size, has_link, any })
     }
 
     async fn head_of(&self, tag: &Tag, probe: &mut Probe) -> Result<Head, Absence> {

@@ -132,6 +132,7 @@ async fn a_fresh_set_has_its_defaults_and_was_never_observed() {
             "interval": "1m",
             "driftInterval": "10m",
             "platforms": ["linux/amd64"],
+            "verify": "Manifests",
             "images": [{"name": "app", "repository": "ghcr.io/acme/app", "tagTemplate": "{tag}", "advisory": false}],
             "candidates": {"policy": {"numerical": {"order": "asc"}}, "maxFollowed": 5, "settle": "60s"},
             "deadline": "45m",

@@ -24,3 +24,5 @@ mod readme;
 mod requests;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod sharing;

@@ -7,7 +7,7 @@ mod status;
 pub use spec::{
     Alphabetical, Candidates, Direction, FilterTags, Gate, Image, LocalReference, Numerical, OrderPolicy,
     RegistryAccess, ReleaseSet, ReleaseSetSpec, RevisionFrom, SameRevision, Smoke, Target, TargetConfigMap,
-    TargetImagePolicy,
+    TargetImagePolicy, Verify,
 };
 pub use status::{
     CandidateClock, CandidateStatus, CellStatus, ConditionStatus, EndedStatus, FloorStatus, GateStatus,

@@ -75,6 +75,11 @@ pub struct ReleaseSetSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = {"secretRef": {"name": "pull"}}))]
     pub registry: Option<RegistryAccess>,
+    /// What must be there for an image to count: `Manifests` asks for the index and each required platform's
+    /// manifest and config, `Blobs` for every layer too, at one more request per layer.
+    #[serde(default)]
+    #[schemars(extend("example" = "Blobs"))]
+    pub verify: Verify,
     /// Which tags are candidates, and which of two is the newer.
     #[schemars(extend("example" = {"policy": {"numerical": {"order": "asc"}}}))]
     pub candidates: Candidates,
@@ -281,6 +286,15 @@ pub struct Alphabetical {
 }
 
 // No doc comments on the variants of wire enumerations: they would become `oneOf`, which no structural schema has.
+
+/// What must be there for an image to count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "docs of variants would turn the schema into oneOf")]
+pub enum Verify {
+    #[default]
+    Manifests,
+    Blobs,
+}
 
 /// Which end is the newest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

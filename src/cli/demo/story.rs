@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::api::validate;
@@ -123,7 +123,9 @@ impl Follower<'_> {
     async fn scan(&mut self) -> Result<(), WorldError> {
         let Some((_, lead)) = self.policy.required_images().next() else { return Ok(()) };
         let access = Access { insecure: true, ..Access::default() };
-        let Sighting::Present(tags) = self.client.tags(&access, &lead.repository).await else {
+        let Sighting::Present(tags) =
+            self.client.tags(&access, &lead.repository, Timestamp::MAX).await.sighting
+        else {
             return Ok(());
         };
         let ranks = tags.iter().filter_map(|tag| self.policy.candidates.rank(&tag.parse().ok()?).ok());

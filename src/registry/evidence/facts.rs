@@ -10,8 +10,9 @@ use crate::registry::wire::place::Place;
 
 /// Entries kept: 1,000 sets of 3 images with 2 platforms use 5 per image for the release that they follow.
 const ENTRIES_MAX: usize = 10_000;
-/// Largest entry kept, in bytes of text: an image with 40 long labels has 8 kB. What is larger is read again.
-const ENTRY_MAX_BYTES: usize = 16 * 1024;
+/// Largest entry kept, in bytes of text: an index of 256 images has 51 kB, an image with 40 long labels 8 kB. What
+/// is larger is read again.
+const ENTRY_MAX_BYTES: usize = 64 * 1024;
 /// Text kept in all: bounds the memory of the process when every entry is a large one.
 const TOTAL_MAX_BYTES: usize = 16 * 1024 * 1024;
 
@@ -141,7 +142,8 @@ impl Fact {
                 // An entry is a digest, a media type and a platform: about 200 bytes.
                 texts(&index.annotations) + index.entries.len() * 200
             }
-            Self::Image(image) => texts(&image.annotations),
+            // A digest is 71 bytes and what holds them.
+            Self::Image(image) => texts(&image.annotations) + image.layers.len() * 100,
             Self::Config(config) => texts(&config.labels),
             Self::Pointer(_) => 0,
         }
@@ -190,8 +192,8 @@ mod tests {
             facts.put(&place, digest(number).as_str(), config(&"x".repeat(10_000)));
         }
         assert!(facts.0.lock().unwrap().total_bytes <= TOTAL_MAX_BYTES);
-        facts.put(&place, digest(1).as_str(), config(&"x".repeat(20_000)));
-        facts.put(&place, digest(9_999_999).as_str(), config(&"x".repeat(20_000)));
+        facts.put(&place, digest(1).as_str(), config(&"x".repeat(70_000)));
+        facts.put(&place, digest(9_999_999).as_str(), config(&"x".repeat(70_000)));
         assert!(facts.config(&place, &digest(9_999_999)).is_none(), "too large to keep");
     }
 

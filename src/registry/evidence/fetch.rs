@@ -97,6 +97,15 @@ impl Session<'_> {
         Err(self.corrupt(subject, "its bytes do not hash to the digest that was asked for"))
     }
 
+    /// A 200 to a HEAD of a blob: a web page that answers every address is none.
+    pub(crate) fn check_head(&self, reply: &Reply, subject: &str) -> Result<(), Absence> {
+        let content_type = content_type(reply);
+        if content_type.starts_with("text/html") {
+            return Err(self.no_manifest(subject, &content_type));
+        }
+        Ok(())
+    }
+
     fn no_manifest(&self, subject: &str, content_type: &str) -> Absence {
         let shown: String = content_type.chars().filter(char::is_ascii_graphic).take(80).collect();
         Absence::unknown(

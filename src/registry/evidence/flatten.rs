@@ -2,7 +2,7 @@
 
 use crate::model::{Digest, Platform};
 use crate::registry::evidence::manifest::{
-    DOCKER_LIST, DOCKER_MANIFEST, Entry, Index, OCI_INDEX, OCI_MANIFEST,
+    DOCKER_LIST, DOCKER_MANIFEST, DOCKER_SCHEMA_1, Entry, Index, OCI_INDEX, OCI_MANIFEST,
 };
 
 /// What an entry of an index is to us.
@@ -19,8 +19,13 @@ pub enum Child {
     Nested(Digest),
     /// An image of which the index does not say the platform: its config does. linux/amd64 is *not* assumed.
     Unlabelled(Digest),
-    /// An image whose digest is of an algorithm that is not read; only its platform is known.
-    Unreadable(Platform),
+    /// An image that is there and of no use; only its platform is known.
+    Unsupported {
+        /// The platform that the index promises.
+        platform: Platform,
+        /// What is wrong with it; the sentence goes on from "its linux/amd64 image is ".
+        why: &'static str,
+    },
 }
 
 /// The children of an index that a runtime could be given, in order. Left out are attestations (platform
@@ -33,7 +38,8 @@ pub fn children(index: &Index) -> impl Iterator<Item = Child> {
 fn child(entry: &Entry) -> Option<Child> {
     let is_index = [OCI_INDEX, DOCKER_LIST].contains(&entry.media_type.as_str());
     let is_image = ["", OCI_MANIFEST, DOCKER_MANIFEST].contains(&entry.media_type.as_str());
-    if entry.is_artifact || !(is_index || is_image) {
+    let is_schema_1 = entry.media_type.starts_with(DOCKER_SCHEMA_1);
+    if entry.is_artifact || !(is_index || is_image || is_schema_1) {
         return None;
     }
     let digest = entry.digest.parse::<Digest>();
@@ -41,9 +47,11 @@ fn child(entry: &Entry) -> Option<Child> {
         // What a nested index promises of itself does not matter: its own entries say more.
         (_, Ok(digest)) if is_index => Some(Child::Nested(digest)),
         (Some(platform), digest) => platform.normal().map(|platform| match digest {
+            _ if is_schema_1 => Child::Unsupported { platform, why: "a Docker schema 1 manifest" },
             Ok(digest) => Child::Image { platform, digest },
-            Err(_) => Child::Unreadable(platform),
+            Err(_) => Child::Unsupported { platform, why: "named by a digest that is not sha256" },
         }),
+        (None, _) if is_schema_1 => None,
         (None, digest) => digest.ok().map(Child::Unlabelled),
     }
 }
@@ -87,6 +95,9 @@ mod tests {
         assert!(matches!(only(entry(OCI_INDEX, Some(("linux", "amd64")))), Some(Child::Nested(_))));
         assert!(matches!(only(entry(DOCKER_MANIFEST, None)), Some(Child::Unlabelled(_))));
         let sha512 = Entry { digest: "sha512:00".into(), ..entry(OCI_MANIFEST, Some(("linux", "amd64"))) };
-        assert!(matches!(only(sha512), Some(Child::Unreadable(_))));
+        assert!(matches!(only(sha512), Some(Child::Unsupported { why, .. }) if why.contains("sha256")));
+        let schema_1 =
+            entry("application/vnd.docker.distribution.manifest.v1+prettyjws", Some(("linux", "amd64")));
+        assert!(matches!(only(schema_1), Some(Child::Unsupported { why, .. }) if why.contains("schema 1")));
     }
 }

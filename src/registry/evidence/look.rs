@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use futures::stream;
 
 use crate::model::sighting::DefectKind;
-use crate::model::{Digest, ImageEvidence, Platform, Revision, Sighting};
+use crate::model::{Digest, ImageEvidence, Platform, Revision, Sighting, Verify};
 use crate::registry::evidence::facts::Fact;
 use crate::registry::evidence::manifest::{self, Config, Image, Manifest, Texts};
 use crate::registry::evidence::walk::{Found, Walk};
@@ -39,7 +39,7 @@ pub(crate) async fn look(session: Session<'_>, question: &Question) -> Sighting<
 impl Session<'_> {
     async fn look(&self, question: &Question) -> Result<ImageEvidence, Absence> {
         let (digest, manifest) = self.root(question).await?;
-        let (seen, annotations) = match manifest {
+        let (mut seen, annotations) = match manifest {
             Manifest::Image(image) => (self.single(question, &digest, image).await, Texts::new()),
             Manifest::Index(index) => {
                 let subject = self.place.digest_name(&digest);
@@ -47,12 +47,30 @@ impl Session<'_> {
                 (self.cells(question, walk, &subject).await, index.annotations.clone())
             }
         };
+        if question.verify == Verify::Blobs {
+            self.look_at_blobs(&mut seen).await;
+        }
         let revisions = revisions(&question.revision_keys, &annotations, &seen);
         let mut cells = BTreeMap::new();
         for Seen { platform, child, .. } in seen {
             cells.entry(platform).or_insert(child);
         }
         Ok(ImageEvidence { digest, children: cells, revisions })
+    }
+
+    /// Takes back what is not there in whole: a child is Present only with its config and all its layers.
+    async fn look_at_blobs(&self, seen: &mut [Seen]) {
+        let images: Vec<(&Digest, &Image)> =
+            seen.iter().filter_map(|seen| Some((seen.child.present()?, &**seen.image.as_ref()?))).collect();
+        let mut wrong = self.check_blobs(&images, true).await;
+        for seen in seen {
+            let Some(digest) = seen.child.present() else { continue };
+            match wrong.remove(digest) {
+                Some(Sighting::Broken(defect)) => seen.child = Sighting::Broken(defect),
+                Some(Sighting::Unknown(doubt)) => seen.child = Sighting::Unknown(doubt),
+                Some(Sighting::Present(()) | Sighting::Missing) | None => {}
+            }
+        }
     }
 
     /// What the tag points at. A tag that was read before is asked by HEAD, as it mostly points at the same;
@@ -96,7 +114,7 @@ impl Session<'_> {
         })
     }
 
-    async fn read_manifest(
+    pub(crate) async fn read_manifest(
         &self,
         reference: &str,
         expected: Option<&Digest>,
@@ -119,12 +137,14 @@ impl Session<'_> {
             return Ok(config);
         }
         let subject = format!("the config {} of {of}", image.config);
+        let asked_at = self.shared.clock.now();
         let bytes = self.get_blob(&image.config, &subject).await.map_err(|absence| match absence {
             Absence::Missing => Self::gone(DefectKind::DanglingBlob(image.config.clone()), &subject, of),
             other => other,
         })?;
         let config = Arc::new(manifest::parse_config(&bytes, of)?);
         self.shared.facts.put(self.place, image.config.as_str(), Fact::Config(Arc::clone(&config)));
+        self.shared.blobs.note(self.place, &image.config, asked_at);
         Ok(config)
     }
 
@@ -185,10 +205,9 @@ impl Session<'_> {
                     config: Some(config),
                 };
             }
-            Found::Unreadable => {
-                let message = format!(
-                    "{index} names its {platform} image by a digest that is not sha256; push it with a current tool"
-                );
+            Found::Unsupported(why) => {
+                let message =
+                    format!("in {index} its {platform} image is {why}; push it again with a current tool");
                 let child = Absence::broken(DefectKind::Unsupported, message).into();
                 return Seen { platform, child, image: None, config: None };
             }
@@ -229,7 +248,9 @@ fn mislabelled(promised: &Platform, config: &Config, subject: &str) -> Option<Ab
     let Some(own) = raw.normal() else { return Some(no_platform(subject)) };
     let same = own.os() == promised.os()
         && own.architecture() == promised.architecture()
-        && own.variant() == promised.variant();
+        && own.variant() == promised.variant()
+        // Windows starts an image of its own build only; an entry or config that names none fits any.
+        && (own.os_version().is_none() || promised.os_version().is_none() || own.os_version() == promised.os_version());
     (!same).then(|| {
         Absence::broken(
             DefectKind::PlatformMismatch,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::model::sighting::{DefectKind, DoubtKind};
 use crate::model::{Digest, Platform};
@@ -27,10 +28,31 @@ pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
 
 /// Schema 1, signed and unsigned.
-const DOCKER_SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1";
+pub const DOCKER_SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1";
 /// Configs of images that a container runtime starts.
 const RUNNABLE_CONFIGS: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+/// Layers that the registry need not have: their bytes come from elsewhere (base images of Windows).
+const FOREIGN_LAYERS: [&str; 2] = [
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+];
+/// Fields that decide what a manifest means. Go, in which runtimes and registries are written, reads a name in any
+/// case: `Manifests` beside `manifests` would be another index to them than to us.
+const MEANINGFUL: [&str; 12] = [
+    "schemaVersion",
+    "mediaType",
+    "manifests",
+    "config",
+    "layers",
+    "fsLayers",
+    "digest",
+    "platform",
+    "annotations",
+    "artifactType",
+    "urls",
+    "size",
+];
 /// Largest manifest or config read: the limit that registries themselves put on manifests.
 pub const MANIFEST_MAX_BYTES: usize = 4 * 1024 * 1024;
 
@@ -73,6 +95,10 @@ pub struct Entry {
 pub struct Image {
     /// Digest of its config blob.
     pub config: Digest,
+    /// Digests of its layers, without those that are not the registry's to have (non-distributable ones).
+    pub layers: Vec<Digest>,
+    /// Layers whose digest is of an algorithm that is not read.
+    pub unreadable_layers: usize,
     /// Its annotations.
     pub annotations: Texts,
 }
@@ -110,10 +136,13 @@ struct Body {
     media_type: Option<String>,
     manifests: Option<Vec<Descriptor>>,
     config: Option<Descriptor>,
-    layers: Option<serde::de::IgnoredAny>,
-    fs_layers: Option<serde::de::IgnoredAny>,
+    layers: Option<Vec<Descriptor>>,
+    fs_layers: Option<IgnoredAny>,
     #[serde(default, deserialize_with = "null_is_default")]
     annotations: Texts,
+    #[serde(flatten)]
+    #[expect(clippy::zero_sized_map_values, reason = "serde flattens into maps only, and only names matter")]
+    other: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -126,6 +155,9 @@ struct Descriptor {
     #[serde(default, deserialize_with = "null_is_default")]
     annotations: Texts,
     artifact_type: Option<String>,
+    #[serde(flatten)]
+    #[expect(clippy::zero_sized_map_values, reason = "serde flattens into maps only, and only names matter")]
+    other: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -174,15 +206,18 @@ pub fn parse(bytes: &[u8], content_type: &str, subject: &str) -> Result<Manifest
             ));
         }
     };
-    let body: Body = serde_json::from_slice(bytes).map_err(|error| unreadable(&error, subject))?;
+    let mut body: Body = serde_json::from_slice(bytes).map_err(|error| unreadable(&error, subject))?;
     if body.schema_version == Some(1) || body.fs_layers.is_some() {
         return Err(schema_1(subject));
+    }
+    if body.is_two_faced() {
+        return Err(ambiguous(subject, "it names a field in two ways of writing"));
     }
     if body.media_type.as_deref().is_some_and(|written| essence(written) != content_type) {
         return Err(ambiguous(subject, "its mediaType is not its Content-Type"));
     }
     let has_image_parts = body.config.is_some() || body.layers.is_some();
-    match (is_index, body.manifests) {
+    match (is_index, body.manifests.take()) {
         (_, Some(_)) if has_image_parts => {
             Err(ambiguous(subject, "it has `manifests` and also `config` or `layers`"))
         }
@@ -196,25 +231,32 @@ pub fn parse(bytes: &[u8], content_type: &str, subject: &str) -> Result<Manifest
             format!("the index {subject} has no `manifests`; push the image again"),
         )),
         (false, Some(_)) => Err(ambiguous(subject, "it is called an image manifest and is an index")),
-        (false, None) => {
-            image(body.config, body.annotations, subject).map(|image| Manifest::Image(Arc::new(image)))
-        }
+        (false, None) => image(body, subject).map(|image| Manifest::Image(Arc::new(image))),
     }
 }
 
-fn image(config: Option<Descriptor>, annotations: Texts, subject: &str) -> Result<Image, Absence> {
+fn image(body: Body, subject: &str) -> Result<Image, Absence> {
     let unsupported = |why: &str| {
         Absence::broken(
             DefectKind::Unsupported,
             format!("{subject} is no container image, as {why}; push an image under this tag"),
         )
     };
-    let config = config.ok_or_else(|| unsupported("it has no config"))?;
+    let config = body.config.ok_or_else(|| unsupported("it has no config"))?;
     if !RUNNABLE_CONFIGS.contains(&essence(&config.media_type).as_str()) {
         return Err(unsupported("its config is not that of a container image"));
     }
     let digest = config.digest.parse().map_err(|_| unsupported("its config has no sha256 digest"))?;
-    Ok(Image { config: digest, annotations })
+    let layers = body.layers.unwrap_or_default();
+    let own =
+        layers.iter().filter(|layer| !FOREIGN_LAYERS.iter().any(|kind| layer.media_type.starts_with(kind)));
+    let digests: Vec<Option<Digest>> = own.map(|layer| layer.digest.parse().ok()).collect();
+    Ok(Image {
+        config: digest,
+        unreadable_layers: digests.iter().filter(|digest| digest.is_none()).count(),
+        layers: digests.into_iter().flatten().collect(),
+        annotations: body.annotations,
+    })
 }
 
 /// Reads a config whose bytes hash to its digest: what is wrong with it stays wrong.
@@ -261,6 +303,21 @@ fn unreadable(error: &serde_json::Error, subject: &str) -> Absence {
             error.column()
         ),
     )
+}
+
+// === impl Body ===
+
+impl Body {
+    /// A name that only other readers take for one of ours.
+    fn is_two_faced(&self) -> bool {
+        let parts = self.manifests.iter().chain(&self.layers).flatten().chain(&self.config);
+        let mut names = self.other.keys().chain(parts.flat_map(|part| part.other.keys()));
+        names.any(|name| {
+            // Go folds these two letters to `s` and `k` as well (encoding/json).
+            let folded = name.replace('\u{17f}', "s").replace('\u{212a}', "k");
+            MEANINGFUL.iter().any(|known| known.eq_ignore_ascii_case(&folded) && *known != name)
+        })
+    }
 }
 
 // === impl Entry ===

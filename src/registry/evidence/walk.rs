@@ -37,8 +37,8 @@ pub(crate) enum Found {
     Named(Digest),
     /// Looked at to learn its platform.
     Read(Digest, Arc<Image>, Arc<Config>),
-    /// Named by a digest that is not read.
-    Unreadable,
+    /// There, and of no use, with the reason.
+    Unsupported(&'static str),
 }
 
 // === impl Session ===
@@ -135,7 +135,7 @@ impl Walk {
             }
             match child {
                 Child::Image { platform, digest } => self.find(platform, Found::Named(digest)),
-                Child::Unreadable(platform) => self.find(platform, Found::Unreadable),
+                Child::Unsupported { platform, why } => self.find(platform, Found::Unsupported(why)),
                 Child::Nested(digest) => nested.extend(self.visited.insert(digest.clone()).then_some(digest)),
                 Child::Unlabelled(digest) => {
                     unlabelled.extend(self.visited.insert(digest.clone()).then_some(digest));

@@ -182,7 +182,11 @@ impl Credential {
                 hash.update(username);
                 hash.update(password.expose_secret());
             }
-            Self::Unusable { .. } => hash.update(b"unusable"),
+            // What is said to one set names its Secret, and is for nobody else.
+            Self::Unusable { why } => {
+                hash.update(b"unusable");
+                hash.update(why);
+            }
         }
         Fingerprint(hash.finalize().into())
     }

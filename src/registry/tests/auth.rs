@@ -60,7 +60,7 @@ async fn one_token_serves_a_whole_look_and_the_next() {
     assert_eq!(log[1], "GET /token?service=fixture&scope=repository%3Aacme%2Fapp%3Apull +Basic");
     assert!(subject.app_as(&fixture, &access).await.is_present());
     assert_eq!(fixture.log().len(), 3, "HEAD of the tag and of both children");
-    let seen = subject.client.tags(&access, &repository(&fixture)).await;
+    let seen = subject.tags_as(&fixture, &access).await;
     assert_eq!(present(&seen), ["v1"]);
     assert_eq!(fixture.log().len(), 1);
 }

@@ -24,7 +24,7 @@ fn defect(sighting: &Sighting<Digest>) -> &crate::model::Defect {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cold_look_at_two_platforms_is_five_requests() {
     let fixture = Fixture::with_app(Guard::Open).await;
     let subject = Subject::new();
@@ -40,7 +40,7 @@ async fn a_cold_look_at_two_platforms_is_five_requests() {
     assert_eq!(other.requests(), 3, "index and 2 children");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn known_content_that_is_gone_is_noticed() {
     let fixture = Fixture::start(Guard::Open).await;
     let parts = [fixture.image("linux", "amd64", ""), fixture.image("linux", "arm64", "")];
@@ -54,7 +54,7 @@ async fn known_content_that_is_gone_is_noticed() {
     assert_eq!(subject.app(&fixture).await, Sighting::Missing);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_moved_tag_is_read_anew() {
     let fixture = Fixture::start(Guard::Open).await;
     let amd64 = fixture.image("linux", "amd64", "");
@@ -69,7 +69,7 @@ async fn a_moved_tag_is_read_anew() {
     assert_eq!(subject.requests(), 5, "HEAD and GET of the tag, HEAD of amd64, GET of arm64 and its config");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_platform_that_the_index_lacks_is_missing_and_others_are_not_fetched() {
     let fixture = Fixture::start(Guard::Open).await;
     let parts = ["amd64", "s390x", "ppc64le"].map(|architecture| fixture.image("linux", architecture, ""));
@@ -81,7 +81,7 @@ async fn a_platform_that_the_index_lacks_is_missing_and_others_are_not_fetched()
     assert_eq!(subject.requests(), 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn arm64_is_found_with_and_without_its_variant() {
     for variant in ["", "v8", "8"] {
         let fixture = Fixture::start(Guard::Open).await;
@@ -91,7 +91,7 @@ async fn arm64_is_found_with_and_without_its_variant() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn attestations_are_skipped() {
     let fixture = Fixture::start(Guard::Open).await;
     let mut by_annotation = fixture.image("linux", "arm64", "");
@@ -108,7 +108,7 @@ async fn attestations_are_skipped() {
     assert_eq!(cells(&fixture).await, BTreeMap::from([("linux/amd64".into(), "Present")]));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn of_two_children_for_one_platform_the_first_counts() {
     let fixture = Fixture::start(Guard::Open).await;
     let config = |comment: &str| json!({"os": "linux", "architecture": "amd64", "comment": comment});
@@ -121,7 +121,7 @@ async fn of_two_children_for_one_platform_the_first_counts() {
     assert_eq!(present(&evidence.cell(&platform("linux/amd64"))), expected);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_missing_child_is_broken_and_named() {
     let fixture = Fixture::start(Guard::Open).await;
     let parts = [fixture.image("linux", "amd64", ""), fixture.image("linux", "arm64", "")];
@@ -145,7 +145,7 @@ async fn a_child_that_cannot_be_told_is_unknown_alone() {
     assert_eq!(cells(&fixture).await, both("Present", "Unknown"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_missing_config_is_broken() {
     let fixture = Fixture::start(Guard::Open).await;
     let part = fixture.image("linux", "amd64", "");
@@ -157,7 +157,7 @@ async fn a_missing_config_is_broken() {
     assert_eq!(defect(&cell).kind, DefectKind::DanglingBlob(config));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_mislabelled_child_is_broken_only_when_configs_are_read() {
     let fixture = Fixture::start(Guard::Open).await;
     let config = json!({"os": "linux", "architecture": "amd64"});
@@ -171,7 +171,7 @@ async fn a_mislabelled_child_is_broken_only_when_configs_are_read() {
     assert_eq!(words(&evidence), both("Present", "Present"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_config_that_leaves_the_variant_out_contradicts_nothing() {
     let fixture = Fixture::start(Guard::Open).await;
     let config = json!({"os": "linux", "architecture": "arm"});
@@ -183,7 +183,7 @@ async fn a_config_that_leaves_the_variant_out_contradicts_nothing() {
     assert!(evidence.cell(&platform("linux/arm/v6")).is_present());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_single_image_is_what_its_config_says() {
     let fixture = Fixture::start(Guard::Open).await;
     let part = fixture.image("linux", "arm64", "v8");
@@ -197,7 +197,7 @@ async fn a_single_image_is_what_its_config_says() {
     assert_eq!(cells(&fixture).await, both("Broken", "Broken"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn entries_without_a_platform_are_read_only_when_needed() {
     let fixture = Fixture::start(Guard::Open).await;
     let config = json!({"os": "linux", "architecture": "arm64"});
@@ -216,13 +216,39 @@ async fn entries_without_a_platform_are_read_only_when_needed() {
     assert_eq!(cells(&fixture).await, both("Present", "Broken"), "it could have been arm64");
 }
 
+#[tokio::test(start_paused = true)]
+async fn windows_images_are_compared_by_three_parts_of_their_version() {
+    let windows = |version: &str| json!({"os": "windows", "architecture": "amd64", "os.version": version});
+    for (promised, own, word) in [
+        ("10.0.20348.1234", "10.0.20348.99", "Present"),
+        ("10.0.20348.1234", "10.0.17763.1", "Broken"),
+        ("10.0.20348.1234", "", "Present"),
+    ] {
+        let fixture = Fixture::start(Guard::Open).await;
+        let part = fixture.image_of(&windows(own), &json!({}), &windows(promised));
+        fixture.index("v1", &[part]);
+        let question = Question { platforms: vec![platform("windows/amd64")], ..app(&fixture) };
+        let evidence = present(&Subject::new().look(&open(), &question).await);
+        assert_eq!(evidence.cell(&platform("windows/amd64")).word(), word, "{promised} {own}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_schema_1_entry_is_broken_for_its_platform_alone() {
+    let fixture = Fixture::start(Guard::Open).await;
+    let mut old = fixture.image("linux", "arm64", "");
+    old.descriptor["mediaType"] = json!("application/vnd.docker.distribution.manifest.v1+prettyjws");
+    fixture.index("v1", &[fixture.image("linux", "amd64", ""), old]);
+    assert_eq!(cells(&fixture).await, both("Present", "Broken"));
+}
+
 fn nested(fixture: &Fixture, parts: &[Part]) -> Part {
     let digest = fixture.index_of(parts, &json!({}));
     let descriptor = json!({"mediaType": OCI_INDEX, "digest": digest.as_str(), "size": 1});
     Part { digest, descriptor }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nested_indexes_are_followed_three_deep() {
     for (levels, arm64) in [(1, Some("Present")), (3, Some("Present")), (4, Some("Unknown"))] {
         let fixture = Fixture::start(Guard::Open).await;
@@ -237,7 +263,7 @@ async fn nested_indexes_are_followed_three_deep() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_missing_nested_index_is_broken_for_what_is_not_found_elsewhere() {
     let fixture = Fixture::start(Guard::Open).await;
     let inner = nested(&fixture, &[fixture.image("linux", "arm64", "")]);
@@ -246,7 +272,7 @@ async fn a_missing_nested_index_is_broken_for_what_is_not_found_elsewhere() {
     assert_eq!(cells(&fixture).await, both("Present", "Broken"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_index_of_too_many_images_is_unknown_corrupt() {
     let fixture = Fixture::start(Guard::Open).await;
     let parts: Vec<Part> = (0..257).map(|_| fixture.image("linux", "amd64", "")).collect();
@@ -254,7 +280,7 @@ async fn an_index_of_too_many_images_is_unknown_corrupt() {
     doubt(&Subject::new().app(&fixture).await, DoubtKind::Corrupt);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn revisions_come_from_the_index_else_from_children_and_labels_apart() {
     let part = |fixture: &Fixture, architecture: &str, annotation: Value, label: &str| {
         let platform = json!({"os": "linux", "architecture": architecture});

@@ -1,10 +1,12 @@
 //! The client against real HTTP on loopback. Rows of registry research §3 are tests of their own.
 
 mod auth;
+mod blobs;
 mod fixture;
 mod look;
 mod pace;
 mod reach;
+mod sharing;
 mod tags;
 mod verdicts;
 
@@ -12,9 +14,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use fixture::Fixture;
+use jiff::Timestamp;
 
 use crate::model::sighting::{Doubt, DoubtKind};
-use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting};
+use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting, Verify};
 use crate::registry::identity::credentials::Credential;
 use crate::registry::wire::resolve::Names;
 use crate::registry::{Access, Client, Depth, Pace, Question, Registry as _, RequestRecord};
@@ -52,8 +55,15 @@ impl Subject {
         self.records.lock().unwrap().drain(..).count()
     }
 
+    /// A look of its own: nothing is old enough not to be asked again.
     async fn look(&self, access: &Access, question: &Question) -> Sighting<ImageEvidence> {
-        self.client.look(access, question).await
+        self.client.look(access, question, Timestamp::MAX).await.sighting
+    }
+
+    /// The tag list of `acme/app`, asked for anew.
+    async fn tags_as(&self, fixture: &Fixture, access: &Access) -> Sighting<Vec<String>> {
+        let list = self.client.tags(access, &repository(fixture), Timestamp::MAX).await.sighting;
+        list.map(|list| list.iter().map(str::to_owned).collect())
     }
 
     /// What a look at `acme/app:v1` for linux/amd64 and linux/arm64 sees.
@@ -90,6 +100,7 @@ fn app(fixture: &Fixture) -> Question {
         platforms: vec![platform("linux/amd64"), platform("linux/arm64")],
         revision_keys: vec!["org.opencontainers.image.revision".into()],
         depth: Depth::Configs,
+        verify: Verify::Manifests,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::registry::evidence::manifest::{DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFE
 
 const V1: &str = "/manifests/v1";
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_200_with_verified_bytes_is_present() {
     let fixture = Fixture::start(Guard::Open).await;
     let digest = fixture.push_app();
@@ -21,7 +21,7 @@ async fn a_200_with_verified_bytes_is_present() {
     assert_eq!(present(&subject.head(&fixture).await), digest);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_404_of_an_open_registry_is_missing() {
     let fixture = Fixture::start(Guard::Open).await;
     let subject = Subject::new();
@@ -32,7 +32,7 @@ async fn a_404_of_an_open_registry_is_missing() {
     assert_eq!(seen, Sighting::Missing);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn refusals_are_unknown_auth() {
     for status in [401, 403] {
         let fixture = Fixture::with_app(Guard::Open).await;
@@ -79,7 +79,7 @@ async fn a_429_is_unknown_throttled_with_its_pause() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_page_or_wrong_json_with_200_is_unknown_protocol() {
     for reply in [
         Reply::ok("text/html", b"<html>sign in</html>"),
@@ -99,7 +99,7 @@ async fn a_page_or_wrong_json_with_200_is_unknown_protocol() {
     doubt(&Subject::new().head(&fixture).await, DoubtKind::Protocol);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_wrong_digest_header_is_unknown_corrupt() {
     let fixture = Fixture::with_app(Guard::Open).await;
     let wrong = format!("sha256:{}", "1".repeat(64));
@@ -108,7 +108,7 @@ async fn a_wrong_digest_header_is_unknown_corrupt() {
     doubt(&Subject::new().app(&fixture).await, DoubtKind::Corrupt);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_child_with_other_bytes_is_unknown_corrupt() {
     let fixture = Fixture::start(Guard::Open).await;
     let part = fixture.image("linux", "amd64", "");
@@ -119,7 +119,7 @@ async fn a_child_with_other_bytes_is_unknown_corrupt() {
     doubt(&evidence.cell(&platform("linux/amd64")), DoubtKind::Corrupt);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn too_large_is_unknown_corrupt_announced_or_not() {
     let fixture = Fixture::with_app(Guard::Open).await;
     let large = vec![b' '; 4 * 1024 * 1024 + 1];
@@ -129,7 +129,7 @@ async fn too_large_is_unknown_corrupt_announced_or_not() {
     doubt(&Subject::new().app(&fixture).await, DoubtKind::Corrupt);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn ambiguous_shapes_are_unknown_corrupt() {
     let digest = format!("sha256:{}", "2".repeat(64));
     let config = json!({"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest});
@@ -147,11 +147,19 @@ async fn ambiguous_shapes_are_unknown_corrupt() {
         doubt(&Subject::new().app(&fixture).await, DoubtKind::Corrupt);
     }
     let fixture = Fixture::with_app(Guard::Open).await;
-    fixture.script("GET", V1, 1, Reply::ok(OCI_INDEX, br#"{"manifests":[],"manifests":[]}"#));
-    doubt(&Subject::new().app(&fixture).await, DoubtKind::Corrupt);
+    for body in [
+        &br#"{"manifests":[],"manifests":[]}"#[..],
+        br#"{"manifests":[],"Manifests":[]}"#,
+        "{\"manifests\":[],\"manife\u{17f}ts\":[]}".as_bytes(),
+        br#"{"manifests":[],"Layers":[]}"#,
+        br#"{"manifests":[{"digest":"x","Digest":"y"}]}"#,
+    ] {
+        fixture.script("GET", V1, 1, Reply::ok(OCI_INDEX, body));
+        doubt(&Subject::new().app(&fixture).await, DoubtKind::Corrupt);
+    }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_no_runtime_starts_is_broken_unsupported() {
     let digest = format!("sha256:{}", "3".repeat(64));
     let schema_1 = "application/vnd.docker.distribution.manifest.v1";
@@ -179,6 +187,23 @@ async fn what_no_runtime_starts_is_broken_unsupported() {
     }
 }
 
+/// A tag that was good and is schema 1 now: also met by HEAD, since what the tag held is remembered.
+#[tokio::test(start_paused = true)]
+async fn schema_1_in_place_of_a_known_tag_is_broken_unsupported() {
+    let fixture = Fixture::with_app(Guard::Open).await;
+    let subject = Subject::new();
+    assert!(subject.app(&fixture).await.is_present());
+    let schema_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    fixture.tag("v1", &fixture.manifest(schema_1, &json!({"schemaVersion": 1, "fsLayers": []})));
+    for _ in 0..2 {
+        let seen = subject.app(&fixture).await;
+        assert!(
+            matches!(&seen, Sighting::Broken(defect) if defect.kind == DefectKind::Unsupported),
+            "{seen:?}"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_broken_connection_is_unknown_transient() {
     let fixture = Fixture::with_app(Guard::Open).await;
@@ -197,7 +222,7 @@ async fn nobody_listening_is_unknown_transient() {
     assert!(seen.message.contains("refused"), "{}", seen.message);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_plain_http_registry_without_insecure_says_what_to_set() {
     let fixture = Fixture::with_app(Guard::Open).await;
     let secure = Access { insecure: false, ..open() };
@@ -220,7 +245,7 @@ async fn silence_is_unknown_transient_after_fifteen_seconds() {
     assert!(subject.app(&fixture).await.is_present(), "and the next look is a new one");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_refused_head_becomes_a_get_once_and_is_remembered() {
     for status in [405, 501] {
         let fixture = Fixture::start(Guard::Open).await;
@@ -237,7 +262,7 @@ async fn a_refused_head_becomes_a_get_once_and_is_remembered() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_head_without_a_digest_becomes_a_get_that_is_hashed() {
     let fixture = Fixture::start(Guard::Open).await;
     let digest = fixture.push_app();
@@ -249,7 +274,7 @@ async fn a_head_without_a_digest_becomes_a_get_that_is_hashed() {
     assert_eq!(subject.requests(), 3, "HEAD, GET; GET");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn redirects_of_manifests_stay_on_the_host() {
     let fixture = Fixture::with_app(Guard::Open).await;
     let elsewhere = Fixture::with_app(Guard::Open).await;
@@ -263,7 +288,7 @@ async fn redirects_of_manifests_stay_on_the_host() {
     doubt(&Subject::new().app(&fixture).await, DoubtKind::Protocol);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn blobs_may_lie_elsewhere_and_get_no_credential_there() {
     let fixture = Fixture::start(Guard::Basic).await;
     let storage = Fixture::start(Guard::Open).await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{StatusCode, header};
 
 use crate::model::sighting::{Doubt, DoubtKind};
+use crate::registry::evidence::blobs::BlobsSeen;
 use crate::registry::evidence::facts::Facts;
 use crate::registry::evidence::manifest::{self, MANIFEST_MAX_BYTES};
 use crate::registry::identity::auth::{Auth, Proof, retry_after_secs};
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) transport: Transport,
     pub(crate) auth: Auth,
     pub(crate) facts: Facts,
+    pub(crate) blobs: BlobsSeen,
     pub(crate) habits: Habits,
 }
 

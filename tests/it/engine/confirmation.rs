@@ -26,7 +26,8 @@ fn a_digest_that_changes_after_the_confirming_look_takes_it_back() {
     }
     assert!(decide(&world.policy, &world.observation, world.now).commit.is_some());
     world.push("worker", "main-1", &["linux/amd64", "linux/arm64"], 1);
-    let look = Question::Look { tag: "main-1".parse().unwrap(), image: "worker".parse().unwrap() };
+    let (tag, image) = ("main-1".parse().unwrap(), "worker".parse().unwrap());
+    let look = Question::Look { tag, image, since: world.now };
     let answer = world.answer(look);
     world.observation.memory.absorb(&world.policy, &world.observation.record, answer, world.now);
     let decision = decide(&world.policy, &world.observation, world.now);

@@ -1,5 +1,6 @@
 //! The engine alone: a paper world that answers its questions, and properties over random histories.
 
+mod answers;
 mod confirmation;
 pub mod properties;
 mod semver;

@@ -26,6 +26,7 @@ enum Event {
     Pin { tag: Option<usize> },
     BreakSmoke { image: usize, tag: usize, build: u32 },
     Hint,
+    Share { percent: i64 },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -41,6 +42,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => proptest::option::of(tag.clone()).prop_map(|tag| Event::Pin { tag }),
         2 => (image, tag, 0..2_u32).prop_map(|(image, tag, build)| Event::BreakSmoke { image, tag, build }),
         1 => Just(Event::Hint),
+        2 => (0..=100_i64).prop_map(|percent| Event::Share { percent }),
     ]
 }
 
@@ -84,6 +86,7 @@ pub fn policy(gates: u8, arm64_advisory: bool) -> PolicyParts {
         pin: None,
         skip: std::collections::BTreeSet::new(),
         images: images.to_vec(),
+        verify: tidegate::model::Verify::Manifests,
         candidates: CandidateRule {
             filter: Some(TagFilter::new("^main-(?P<n>[0-9]+)$", Some("$n")).unwrap()),
             exclude: Vec::new(),
@@ -128,6 +131,7 @@ fn apply(world: &mut World, event: &Event) {
             let text = format!("{} {} linux/amd64 build {build}", IMAGES[*image], TAGS[*tag]);
             world.break_smoke(super::world::digest(&text));
         }
+        Event::Share { percent } => world.shared_age_percent = *percent,
         Event::Hint => world.observation.memory.hinted_at = Some(world.now),
     }
     world.reconcile();

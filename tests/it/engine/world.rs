@@ -4,6 +4,7 @@
 //! is more than the engine was told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use tidegate::engine::decide;
@@ -12,8 +13,8 @@ use tidegate::engine::observation::Observation;
 use tidegate::engine::policy::{GateKind, Policy};
 use tidegate::engine::record::Outcome;
 use tidegate::model::{
-    Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Revision, Sighting, SmokeOutcome,
-    SmokeVerdict, SmokeView, Tag,
+    Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Revision, Sighted, Sighting,
+    SmokeOutcome, SmokeVerdict, SmokeView, Tag, TagList,
 };
 
 /// Rounds after which the engine must have stopped asking.
@@ -49,6 +50,17 @@ pub struct World {
     pub decision: std::rc::Rc<Decision>,
     /// Requests since the start, by kind: list, look, head.
     pub requests: BTreeMap<&'static str, usize>,
+    /// How old shared answers are, in percent of what the engine accepts; 0 means that nobody shares.
+    pub shared_age_percent: i64,
+    /// What registries held, each up to an instant.
+    past: Vec<(Timestamp, Held)>,
+}
+
+/// What registries hold at one moment.
+#[derive(Clone, Debug)]
+struct Held {
+    pushed: BTreeMap<(ImageName, Tag), Pushed>,
+    refused: BTreeSet<ImageName>,
 }
 
 /// A digest that says what it is of.
@@ -60,6 +72,26 @@ impl Pushed {
     /// Digest of the index: it changes when a child or the annotation does.
     pub fn digest(&self) -> Digest {
         digest(&format!("{self:?}"))
+    }
+}
+
+impl Held {
+    fn doubt() -> Doubt {
+        Doubt::new(DoubtKind::Auth, "the registry refused the credential")
+    }
+
+    fn look(&self, image: &ImageName, tag: &Tag) -> Sighting<ImageEvidence> {
+        if self.refused.contains(image) {
+            return Sighting::Unknown(Self::doubt());
+        }
+        let Some(pushed) = self.pushed.get(&(image.clone(), tag.clone())) else { return Sighting::Missing };
+        let children = pushed.children.iter();
+        let revision = Revision { annotation: pushed.revision.clone(), label: None };
+        Sighting::Present(ImageEvidence {
+            digest: pushed.digest(),
+            children: children.map(|(p, d)| (p.clone(), Sighting::Present(d.clone()))).collect(),
+            revisions: [("org.opencontainers.image.revision".to_owned(), revision)].into(),
+        })
     }
 }
 
@@ -77,6 +109,38 @@ impl World {
             ended: Vec::new(),
             decision: std::rc::Rc::default(),
             requests: BTreeMap::new(),
+            shared_age_percent: 0,
+            past: Vec::new(),
+        }
+    }
+
+    fn held(&self) -> Held {
+        Held { pushed: self.pushed.clone(), refused: self.refused.clone() }
+    }
+
+    /// Time goes on: what is held now was held until now.
+    fn go_to(&mut self, now: Timestamp) {
+        let held = self.held();
+        self.past.push((self.now, held));
+        self.now = now;
+    }
+
+    /// When somebody else asked, whose answer is given to who accepts one of later than `since`; and what was held
+    /// then.
+    fn shared(&self, since: Timestamp) -> (Timestamp, Held) {
+        let accepted = self.now.duration_since(since).max(SignedDuration::ZERO);
+        // Later than `since`, not at it.
+        let age = SignedDuration::from_millis(
+            i64::try_from(accepted.as_millis()).unwrap() * self.shared_age_percent / 100,
+        );
+        let asked_at = self
+            .now
+            .checked_sub(age.min(accepted - SignedDuration::from_millis(1)).max(SignedDuration::ZERO))
+            .unwrap();
+        let past = self.past.iter().rev().find(|(until, _)| *until <= asked_at);
+        match past {
+            Some((_, held)) if asked_at < self.now => (asked_at, held.clone()),
+            _ => (self.now, self.held()),
         }
     }
 
@@ -112,12 +176,12 @@ impl World {
             match next {
                 Some(next) if next < end => {
                     assert!(next > self.now, "the engine must not wake at once: {next} at {}", self.now);
-                    self.now = next;
+                    self.go_to(next);
                 }
                 _ => break,
             }
         }
-        self.now = end;
+        self.go_to(end);
         self.reconcile();
     }
 
@@ -208,14 +272,20 @@ impl World {
         };
         *self.requests.entry(kind).or_default() += 1;
         match question {
-            Question::List { image } => Answer::List { sighting: self.list(&image), image },
-            Question::Look { tag, image } => {
-                let sighting = self.look(&image, &tag);
-                Answer::Look { tag, image, sighting }
+            Question::List { image, since } => {
+                let (asked_at, held) = self.shared(since);
+                let sighted = Sighted { asked_at, sighting: self.list(&held, &image) };
+                Answer::List { sighted, image }
+            }
+            Question::Look { tag, image, since } => {
+                let (asked_at, held) = self.shared(since);
+                let sighted = Sighted { asked_at, sighting: held.look(&image, &tag) };
+                Answer::Look { tag, image, sighted }
             }
             Question::Confirm { tag, checks } => {
+                let held = self.held();
                 let checked = checks.into_iter().map(|check| {
-                    let head = self.look(&check.image, &tag).map(|evidence| evidence.digest);
+                    let head = held.look(&check.image, &tag).map(|evidence| evidence.digest);
                     let pushed = self.pushed.get(&(check.image.clone(), tag.clone()));
                     let children = check.children.into_iter().map(|(platform, digest)| {
                         let there = pushed
@@ -223,47 +293,29 @@ impl World {
                         let sighting = if there { Sighting::Present(()) } else { Sighting::Missing };
                         (platform, digest, sighting)
                     });
-                    Checked { tag: head, children: children.collect(), image: check.image }
+                    Checked { tag: head, children: children.collect(), blobs: Vec::new(), image: check.image }
                 });
                 Answer::Confirm { started_at: self.now, checked: checked.collect(), tag }
             }
-            Question::Drift { release } => {
+            Question::Drift { release, since } => {
+                let (asked_at, held) = self.shared(since);
                 let heads = release.images.iter().map(|image| {
-                    let head = self.look(&image.name, &release.tag).map(|evidence| evidence.digest);
-                    (image.name.clone(), head)
+                    let sighting = held.look(&image.name, &release.tag).map(|evidence| evidence.digest);
+                    (image.name.clone(), Sighted { asked_at, sighting })
                 });
                 Answer::Drift { heads: heads.collect() }
             }
         }
     }
 
-    fn doubt() -> Doubt {
-        Doubt::new(DoubtKind::Auth, "the registry refused the credential")
-    }
-
-    fn list(&self, image: &ImageName) -> Sighting<Vec<String>> {
-        if self.refused.contains(image) {
-            return Sighting::Unknown(Self::doubt());
+    fn list(&self, held: &Held, image: &ImageName) -> Sighting<Arc<TagList>> {
+        if held.refused.contains(image) {
+            return Sighting::Unknown(Held::doubt());
         }
         let template = &self.policy.image(image).unwrap().tag_template;
-        let tags = self.pushed.keys().filter(|(name, _)| name == image);
-        Sighting::Present(
-            tags.filter_map(|(_, tag)| template.render(tag.as_str())).map(|tag| tag.to_string()).collect(),
-        )
-    }
-
-    fn look(&self, image: &ImageName, tag: &Tag) -> Sighting<ImageEvidence> {
-        if self.refused.contains(image) {
-            return Sighting::Unknown(Self::doubt());
-        }
-        let Some(pushed) = self.pushed.get(&(image.clone(), tag.clone())) else { return Sighting::Missing };
-        let children = pushed.children.iter();
-        let revision = Revision { annotation: pushed.revision.clone(), label: None };
-        Sighting::Present(ImageEvidence {
-            digest: pushed.digest(),
-            children: children.map(|(p, d)| (p.clone(), Sighting::Present(d.clone()))).collect(),
-            revisions: [("org.opencontainers.image.revision".to_owned(), revision)].into(),
-        })
+        let tags = held.pushed.keys().filter(|(name, _)| name == image);
+        let tags = tags.filter_map(|(_, tag)| template.render(tag.as_str())).map(|tag| tag.to_string());
+        Sighting::Present(Arc::new(tags.collect()))
     }
 
     /// S1, S2, S3, S4, S7 against the world as it is at this instant.

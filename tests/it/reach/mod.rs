@@ -8,11 +8,12 @@ mod tls;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose};
 use tidegate::embedded::image::{ImageDescription, ImagePlatform, Index};
 use tidegate::embedded::registry::{Options, RegistryServer, ServerTls};
 use tidegate::model::sighting::{Doubt, DoubtKind};
-use tidegate::model::{ImageEvidence, Repository, Sighting};
+use tidegate::model::{ImageEvidence, Repository, Sighting, Verify};
 use tidegate::registry::{Access, Client, Depth, Question, Registry as _, Tls, TlsPem};
 use tidegate::telemetry::clock::Clock;
 
@@ -86,11 +87,12 @@ fn question(host: &str, name: &str) -> Question {
         platforms: PLATFORMS.map(|platform| platform.parse().expect("a platform")).to_vec(),
         revision_keys: Vec::new(),
         depth: Depth::Configs,
+        verify: Verify::Manifests,
     }
 }
 
 async fn look(client: &Client, access: &Access, host: &str, name: &str) -> Sighting<ImageEvidence> {
-    client.look(access, &question(host, name)).await
+    client.look(access, &question(host, name), Timestamp::MAX).await.sighting
 }
 
 /// Sees everything there is of all three images, asked at once.

@@ -146,6 +146,7 @@ impl Host {
             platforms: Vec::new(),
             revision_keys: Vec::new(),
             depth: Depth::Manifests,
+            verify: Verify::Manifests,
         };
         subject.look(access, &question).await
     }

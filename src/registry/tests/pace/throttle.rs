@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
+use jiff::Timestamp;
 
 use super::*;
 use crate::registry::{HostState, Quota};
@@ -95,7 +96,8 @@ async fn fifty_one_sets_that_start_together_get_their_lists_from_a_host_that_all
         async move {
             // As the engine: who is told when to ask again asks then.
             for looks in 1.. {
-                match subject.client.tags(access, &host.repository(&format!("app-{set}"))).await {
+                let repository = host.repository(&format!("app-{set}"));
+                match subject.client.tags(access, &repository, Timestamp::MAX).await.sighting {
                     Sighting::Present(_) => return looks,
                     other => {
                         let secs = why(&other, DoubtKind::Throttled).retry_after_secs.unwrap();
@@ -191,5 +193,6 @@ async fn pull_limits_are_read_told_and_kept() {
     why(&host.get(&subject, &anonymous, "third").await, DoubtKind::Throttled);
     host.rule(limited("50;w=21600"));
     assert!(host.head(&subject, &anonymous, "app").await.is_present());
-    assert!(host.get(&subject, &anonymous, "third").await.is_present(), "a HEAD showed that there is more");
+    // The third was told to wait, and is not asked for again before.
+    assert!(host.get(&subject, &anonymous, "fourth").await.is_present(), "a HEAD showed that there is more");
 }
