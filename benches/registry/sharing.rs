@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tidegate::embedded::registry::{Operation, Options, RegistryServer};
@@ -19,8 +20,9 @@ const SETS: usize = 1_000;
 const IMAGES: usize = 3;
 /// Sets that are worked on at once, as the controller's `--concurrency`.
 const AT_ONCE: usize = 8;
-/// Until every set has promoted and the pace is steady.
-const WARM_UP: Duration = Duration::from_mins(5);
+/// Most minutes until every set has promoted: each commit is confirmed by requests that are never shared, and the host is
+/// asked no faster than its pace allows.
+const WARM_UP_MAX_MINUTES: usize = 60;
 const MINUTE: Duration = Duration::from_mins(1);
 
 /// Requests of one repository in the counted minute: tag lists and all.
@@ -83,11 +85,24 @@ fn requests(sets: usize) -> BTreeMap<String, Asked> {
         }
         let client = Arc::new(Client::new(clock.clone()));
         let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let promoted = Arc::new(AtomicUsize::new(0));
         for set in 0..sets {
             let watched = Watched::new(&images(set, &registry.host()));
-            tokio::task::spawn_local(watch(watched, Arc::clone(&client), clock.clone(), Arc::clone(&turns)));
+            let shared = (Arc::clone(&client), Arc::clone(&turns), Arc::clone(&promoted));
+            tokio::task::spawn_local(watch(watched, clock.clone(), shared));
         }
-        tokio::time::sleep(WARM_UP).await;
+        let mut minutes = 0;
+        while promoted.load(Ordering::Relaxed) < sets {
+            assert!(
+                minutes < WARM_UP_MAX_MINUTES,
+                "{} of {sets} sets have promoted",
+                promoted.load(Ordering::Relaxed)
+            );
+            tokio::time::sleep(MINUTE).await;
+            minutes += 1;
+        }
+        // Whoever promoted last finds its place among the others.
+        tokio::time::sleep(2 * MINUTE).await;
         registry.clear_log();
         tokio::time::sleep(MINUTE).await;
         let mut asked: BTreeMap<String, Asked> = BTreeMap::new();
@@ -107,11 +122,19 @@ fn images(set: usize, host: &str) -> Vec<(String, String)> {
 }
 
 /// Looks whenever the engine wants to, for ever.
-async fn watch(mut set: Watched, client: Arc<Client>, clock: Clock, turns: Arc<Semaphore>) {
+async fn watch(
+    mut set: Watched,
+    clock: Clock,
+    (client, turns, promoted): (Arc<Client>, Arc<Semaphore>, Arc<AtomicUsize>),
+) {
     loop {
+        let before = set.promoted.len();
         {
             let _turn = turns.acquire().await.expect("turns are never closed");
             set.reconcile(&*client, &clock).await;
+        }
+        if before == 0 && !set.promoted.is_empty() {
+            promoted.fetch_add(1, Ordering::Relaxed);
         }
         let due = set.next_look.expect("a set is looked at for ever");
         tokio::time::sleep(Duration::try_from(due.duration_since(clock.now())).unwrap_or_default()).await;
