@@ -6,7 +6,7 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 
 # The real parts that the suites run against.
-TOOLS := etcd kube-apiserver registry
+TOOLS := etcd kube-apiserver registry docker-registry ggcr-registry conformance
 
 CRD := crds/tidegate.dev_releasesets.yaml
 
@@ -23,7 +23,7 @@ test: ## Build what the suites need, then run all of them
 
 .PHONY: bench-registry
 bench-registry: ## Measure requests, time and memory beside crane, regctl and skopeo; write docs/reference/performance.md
-	@hack/tools crane regctl
+	@hack/tools crane regctl docker-registry
 	cargo bench --bench registry
 
 .PHONY: generate

@@ -61,14 +61,12 @@ fn main() {
     eprintln!("took {} s", started.elapsed().as_secs());
 }
 
-/// Where docker-registry is: built by `hack/tools`, else Debian's own.
 fn find_docker_registry() -> std::path::PathBuf {
-    if let Ok(tools) = Tools::find(&["docker-registry"]) {
-        return tools.path("docker-registry").to_owned();
-    }
-    let debian = std::path::Path::new(cluster::registry::DEBIAN);
-    assert!(debian.exists(), "docker-registry is missing; install it: apt-get install docker-registry");
-    debian.to_owned()
+    let found = Tools::find(&["docker-registry"]);
+    found
+        .expect("docker-registry is there; run: hack/tools docker-registry")
+        .path("docker-registry")
+        .to_owned()
 }
 
 fn story(costs: &cluster::story::Costs) -> String {

@@ -222,6 +222,9 @@ impl Reader {
         if access.insecure && access.cert_secret_ref.is_some() {
             self.fail::<()>(&format!("{field}.insecure"), rules::REGISTRY_CERTIFICATES.message);
         }
+        if let Some(account) = &access.service_account_name {
+            self.object_name(&format!("{field}.serviceAccountName"), account);
+        }
     }
 
     fn platform(&mut self, field: &str, text: &str) -> Option<Platform> {

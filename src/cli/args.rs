@@ -170,8 +170,10 @@ pub struct ControllerArgs {
     /// Watch this namespace only; absent means all
     #[arg(long, value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
+    // A reconcile mostly waits. 64 leave room for others while a host that does not answer holds the sets that ask it
+    // (L4), until its breaker opens after 15 s at most.
     /// How many ReleaseSets are worked on at once
-    #[arg(long, value_name = "NUMBER", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,
     /// How many requests a second one registry host gets from all sets; twice as many at once after a rest
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]

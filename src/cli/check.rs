@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::manifest::Manifest;
-use crate::api::v1alpha1::{LocalReference, RegistryAccess};
+use crate::api::v1alpha1::RegistryAccess;
 use crate::api::validate;
 use crate::cli::args::CheckArgs;
+use crate::cli::credential_helper::DockerConfigFile;
 use crate::cli::error::{CliError, Result};
 use crate::cli::hint::{Source, Sources};
 use crate::cli::input::Input;
@@ -20,9 +21,8 @@ use crate::engine::observation::Observation;
 use crate::engine::policy::Policy;
 use crate::engine::record::Record;
 use crate::model::{ImageName, Tag};
-use crate::registry::credentials::Credential;
 use crate::registry::origin::Origin;
-use crate::registry::{Access, Client, Depth, Pace, docker_config};
+use crate::registry::{Access, Client, CredentialSource as _, Depth, Pace};
 use crate::telemetry::clock::Clock;
 
 /// Generation of a spec that comes from a file.
@@ -42,15 +42,12 @@ pub fn run(args: &CheckArgs, context: &Context) -> Result<u8> {
             .fold(error, |error, problem| error.because(problem.to_string()))
             .hint("edit the fields named above, then run this again")
     })?;
-    for (secret, instead) in secrets_of(&manifest) {
-        context
-            .printer
-            .note(&format!("Secret `{secret}` cannot be read without a cluster, using {instead} instead"));
+    for (source, instead) in cluster_sources(&manifest) {
+        context.printer.note(&format!("{source} cannot be read without a cluster, using {instead} instead"));
     }
     let asked = pinned(&policy, args.tag.as_ref())?;
-    let access = access(&manifest, &policy, context);
     let sources = sources(&manifest, &policy, context);
-    let (decision, ran_out) = look(&asked, &access, args)?;
+    let (decision, ran_out) = look(&asked, access(&manifest, &policy, context), args)?;
     if ran_out {
         let secs = args.timeout.as_secs();
         context.printer.note(&format!("stopped after {secs} s: what was not answered by then is unknown"));
@@ -95,18 +92,27 @@ fn only_one(input: &Input, context: &Context) -> Result<Manifest> {
     manifests.pop().ok_or_else(|| CliError::new(format!("{} holds no ReleaseSet", input.name)))
 }
 
-/// The first Secret of each kind that the spec names for a registry, with what stands in for it here.
-fn secrets_of(manifest: &Manifest) -> Vec<(String, &'static str)> {
+/// The first object of each kind that the spec names for a registry, with what stands in for it here.
+fn cluster_sources(manifest: &Manifest) -> Vec<(String, &'static str)> {
+    const DOCKER_CONFIG: &str = "your docker config";
     let spec = &manifest.spec;
-    let first = |of: fn(RegistryAccess) -> Option<LocalReference>| {
-        spec.images.iter().find_map(|image| Some(of(validate::registry_access(spec, image))?.name))
+    let first = |kind: &str, of: fn(RegistryAccess) -> Option<String>| {
+        let name = spec.images.iter().find_map(|image| of(validate::registry_access(spec, image)));
+        name.map(|name| format!("{kind} `{name}`"))
     };
-    let kinds: [(Option<String>, &str); 3] = [
-        (first(|registry| registry.secret_ref), "your docker config"),
-        (first(|registry| registry.cert_secret_ref), "the system's CAs (or those of SSL_CERT_FILE)"),
-        (first(|registry| registry.proxy_secret_ref), "HTTPS_PROXY of your environment"),
+    let kinds: [(Option<String>, &str); 4] = [
+        (first("Secret", |registry| registry.secret_ref.map(|secret| secret.name)), DOCKER_CONFIG),
+        (first("ServiceAccount", |registry| registry.service_account_name), DOCKER_CONFIG),
+        (
+            first("Secret", |registry| registry.cert_secret_ref.map(|secret| secret.name)),
+            "the system's CAs (or those of SSL_CERT_FILE)",
+        ),
+        (
+            first("Secret", |registry| registry.proxy_secret_ref.map(|secret| secret.name)),
+            "HTTPS_PROXY of your environment",
+        ),
     ];
-    kinds.into_iter().filter_map(|(secret, instead)| Some((secret?, instead))).collect()
+    kinds.into_iter().filter_map(|(source, instead)| Some((source?, instead))).collect()
 }
 
 /// The policy under which `tag` is looked at whatever the order says, as if it were pinned.
@@ -120,22 +126,18 @@ fn pinned(policy: &Policy, tag: Option<&Tag>) -> Result<Policy> {
     })
 }
 
-/// How each image is reached: `insecure` from the file, the credential for exactly its host from the user's docker
-/// config file.
-fn access(manifest: &Manifest, policy: &Policy, context: &Context) -> BTreeMap<ImageName, Access> {
+/// How each image is reached: `insecure` from the file, the credentials from the user's docker config file and the
+/// helpers that it names.
+async fn access(manifest: &Manifest, policy: &Policy, context: &Context) -> BTreeMap<ImageName, Access> {
     let spec = &manifest.spec;
-    let credential = |host: &str| {
-        let file = context.environment.docker_config_file.as_deref();
-        file.map_or(Credential::Anonymous, |file| docker_config::credential(file, host))
-    };
-    let images = policy.images.iter().zip(&spec.images).map(|(image, written)| {
+    let source = DockerConfigFile::of(&context.environment);
+    let mut access = BTreeMap::new();
+    for (image, written) in policy.images.iter().zip(&spec.images) {
         let insecure = validate::registry_access(spec, written).insecure;
-        (
-            image.name.clone(),
-            Access { credential: credential(image.repository.host()), insecure, ..Access::default() },
-        )
-    });
-    images.collect()
+        let credentials = source.credentials(&image.repository).await;
+        access.insert(image.name.clone(), Access { credentials, insecure, ..Access::default() });
+    }
+    access
 }
 
 /// As whom each image is asked, for the sentences about what could not be told.
@@ -157,7 +159,11 @@ fn sources(manifest: &Manifest, policy: &Policy, context: &Context) -> Sources {
 }
 
 /// Looks until nothing is left to ask or the time is up; the flag says that it was.
-fn look(policy: &Policy, access: &BTreeMap<ImageName, Access>, args: &CheckArgs) -> Result<(Decision, bool)> {
+fn look(
+    policy: &Policy,
+    access: impl Future<Output = BTreeMap<ImageName, Access>>,
+    args: &CheckArgs,
+) -> Result<(Decision, bool)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -169,8 +175,12 @@ fn look(policy: &Policy, access: &BTreeMap<ImageName, Access>, args: &CheckArgs)
     let decision = runtime.block_on(async {
         let client = Client::new(clock.clone()).paced_by(Pace::of_one_command());
         let depth = if args.no_config { Depth::Manifests } else { Depth::Configs };
-        let eyes = Eyes { registry: &client, access, depth, clock: &clock };
-        within(args.timeout, eyes.judge(policy, &mut observation)).await
+        let judged = async {
+            let access = access.await;
+            let eyes = Eyes { registry: &client, access: &access, depth, clock: &clock };
+            eyes.judge(policy, &mut observation).await
+        };
+        within(args.timeout, judged).await
     });
     // What was seen so far is judged all the same; the rest is Unknown.
     Ok(match decision {

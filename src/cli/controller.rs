@@ -105,6 +105,7 @@ fn counting(metrics: Metrics) -> Observer {
             method: match record.verb {
                 Verb::Get => "GET".to_owned(),
                 Verb::Head => "HEAD".to_owned(),
+                Verb::Post => "POST".to_owned(),
             },
             code: record.status.map_or_else(|| "none".to_owned(), |status| status.to_string()),
         };

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub struct Environment {
     /// The user's docker config file: below `DOCKER_CONFIG`, else below `~/.docker`. It need not exist.
     pub docker_config_file: Option<PathBuf>,
+    /// `PATH`, where credential helpers are looked for.
+    pub search_path: Option<OsString>,
     /// `NO_COLOR` is set and not empty (no-color.org).
     pub no_color: bool,
     /// `TERM` is `dumb`.
@@ -27,6 +29,7 @@ impl Environment {
         let home = || path("HOME").or_else(|| path("USERPROFILE")).map(|home| home.join(".docker"));
         Self {
             docker_config_file: path("DOCKER_CONFIG").or_else(home).map(|folder| folder.join("config.json")),
+            search_path: lookup("PATH"),
             no_color: lookup("NO_COLOR").is_some_and(|value| !value.is_empty()),
             dumb_terminal: lookup("TERM").is_some_and(|value| value == "dumb"),
         }

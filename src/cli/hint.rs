@@ -131,8 +131,8 @@ impl Source {
                  `docker-credential-{helper}` is installed and knows an account that may pull (scope `{scope}`)"
             ),
             (Found::NoEntry, Some(file)) => format!("no entry of {file} is for {host}: {login}"),
-            (Found::Unreadable, Some(file)) => {
-                format!("{file} cannot be read as a docker config: mend it, or remove it and {login}")
+            (Found::Unusable, Some(file)) => {
+                format!("what {file} has for {host} cannot be used: mend it, or {login}")
             }
             (Found::NoFile, Some(file)) => format!("there is no {file}: {login}"),
             (_, None) => {
@@ -248,7 +248,7 @@ mod tests {
             ("helper", of(Found::Helper("ecr-login".into()))),
             ("no entry", of(Found::NoEntry)),
             ("no file", of(Found::NoFile)),
-            ("unreadable", of(Found::Unreadable)),
+            ("unusable", of(Found::Unusable)),
             ("no place", {
                 let source = of(Found::NoFile);
                 Source { origin: Origin { file: None, ..source.origin }, ..source }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   args ─▶ check ─▶ input (file ─▶ spec, policy) ─▶ controller::look (the controller's eyes)
+//!      │             credential_helper (the user's docker config file)
 //!      │             judge (decision ─▶ contract::Report, exit code, hint) ─▶ render ─▶ printer
 //!      ├──▶ lint, crd, ping (registry::Client::probe)
 //!      └──▶ controller, demo
@@ -14,6 +15,7 @@ pub mod check;
 pub mod contract;
 pub mod controller;
 pub mod crd;
+mod credential_helper;
 pub mod demo;
 pub mod env;
 pub mod error;

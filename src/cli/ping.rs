@@ -6,15 +6,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::cli::args::{PingArgs, PlainFormat};
+use crate::cli::credential_helper::DockerConfigFile;
 use crate::cli::error::{CliError, Result};
 use crate::cli::hint::{self, Source};
 use crate::cli::printer::{Palette, Tone};
 use crate::cli::{Context, exit};
 use crate::model::sighting::Doubt;
 use crate::model::{DoubtKind, Sighting};
-use crate::registry::credentials::Credential;
 use crate::registry::origin::{Found, Origin};
-use crate::registry::{Access, Challenge, Client, Probe, docker_config};
+use crate::registry::{Access, Challenge, Client, CredentialSource as _, Probe};
 use crate::telemetry::clock::Clock;
 
 /// For the whole conversation: each of its at most six requests has a limit of its own, and a person waits.
@@ -78,8 +78,8 @@ struct CredentialReport {
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct TokenReport {
-    /// Null when the token server did not say.
-    expires_in_secs: Option<f64>,
+    /// As it is believed: the least of what its server said (60 when nothing), what it says of itself, and an hour.
+    expires_in_secs: i64,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -119,14 +119,9 @@ enum Verdict {
 /// # Errors
 /// When the report cannot be printed.
 pub fn run(args: &PingArgs, context: &Context) -> Result<u8> {
-    let file = context.environment.docker_config_file.as_deref();
-    let host = args.repository.host();
-    let credential = file.map_or(Credential::Anonymous, |file| docker_config::credential(file, host));
-    let mut access = Access { insecure: args.insecure, ..Access::default() };
-    access.credential = credential;
-    let origin = Origin::of(file, &args.repository);
+    let origin = Origin::of(context.environment.docker_config_file.as_deref(), &args.repository);
     let source = Source { repository: args.repository.clone(), origin, secret: None, ping: None };
-    let report = report(ask(args, &access)?.as_ref(), &source);
+    let report = report(ask(args, context)?.as_ref(), &source);
     let text = match args.output {
         PlainFormat::Table => table(&report, context.printer.data_colors()),
         PlainFormat::Json => serde_json::to_string_pretty(&report)
@@ -140,14 +135,16 @@ pub fn run(args: &PingArgs, context: &Context) -> Result<u8> {
 }
 
 /// The probe; `None` when it took too long.
-fn ask(args: &PingArgs, access: &Access) -> Result<Option<Probe>> {
+fn ask(args: &PingArgs, context: &Context) -> Result<Option<Probe>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::new("failed to start").caused_by(&error))?;
     Ok(runtime.block_on(async {
+        let credentials = DockerConfigFile::of(&context.environment).credentials(&args.repository).await;
+        let access = Access { credentials, insecure: args.insecure, ..Access::default() };
         let client = Client::new(Clock::system());
-        let probe = client.probe(access, &args.repository, args.tag.as_ref());
+        let probe = client.probe(&access, &args.repository, args.tag.as_ref());
         tokio::time::timeout(PING_LIMIT, probe).await.ok()
     }))
 }
@@ -170,9 +167,7 @@ fn report(probe: Option<&Probe>, source: &Source) -> Report {
         round_trip_ms: probe.and_then(|probe| probe.round_trip).map(milliseconds),
         challenge: probe.and_then(|probe| probe.challenge.as_ref()).map(ChallengeReport::of),
         credential: CredentialReport::of(&source.origin),
-        token: probe.and_then(|probe| probe.token).map(|life| TokenReport {
-            expires_in_secs: life.expires_in_secs.filter(|secs| secs.is_finite()),
-        }),
+        token: probe.and_then(|probe| probe.token).map(|life| TokenReport { expires_in_secs: life.secs }),
         tags: TagsReport {
             state: tags.map_or("Unknown", Sighting::word),
             first_page: page.map(|page| page.tags),
@@ -280,10 +275,9 @@ fn credential(credential: &CredentialReport) -> String {
 }
 
 fn token(report: &Report) -> String {
-    match report.token.as_ref().map(|token| token.expires_in_secs) {
+    match &report.token {
         None => "none".to_owned(),
-        Some(Some(secs)) => format!("got one, good for {secs} s"),
-        Some(None) => "got one; it does not say for how long, which means 60 s".to_owned(),
+        Some(token) => format!("got one, good for {} s", token.expires_in_secs),
     }
 }
 
@@ -347,7 +341,7 @@ impl CredentialReport {
         let (source, key, helper) = match &origin.found {
             Found::Key(key) => ("DockerConfig", Some(key.clone()), None),
             Found::Helper(helper) => ("Helper", None, Some(helper.clone())),
-            Found::NoFile | Found::Unreadable | Found::NoEntry => ("None", None, None),
+            Found::NoFile | Found::Unusable | Found::NoEntry => ("None", None, None),
         };
         let file = origin.file.as_ref().map(|file| file.display().to_string());
         Self { source, file, key, helper }

@@ -1,28 +1,60 @@
 //! How each image's registry is reached: Secrets by name, read at every look, never listed or watched.
+//!
+//! The controller runs no program for a credential (CVE-2022-24817): what is no Secret must be made one.
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::Secret;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::Api;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::api::{ReleaseSetSpec, validate};
 use crate::controller::context::{Context, within_deadline};
 use crate::engine::policy::Policy;
-use crate::model::ImageName;
-use crate::registry::Access;
-use crate::registry::credentials::{Credential, from_docker_config_json};
+use crate::model::{ImageName, Repository};
+use crate::registry::keyring::Keyring;
+use crate::registry::{Access, CredentialSource, Credentials};
 
-/// The only Secret type that holds what we need (design §3 registry).
-const SECRET_TYPE: &str = "kubernetes.io/dockerconfigjson";
-const SECRET_KEY: &str = ".dockerconfigjson";
+/// The Secret types that hold pull credentials, and the key of each.
+const DOCKER_CONFIG_JSON: (&str, &str) = ("kubernetes.io/dockerconfigjson", ".dockerconfigjson");
+const DOCKERCFG: (&str, &str) = ("kubernetes.io/dockercfg", ".dockercfg");
+/// Most pull secrets read of one service account, each a request per look. Clouds add two at most; what is
+/// more is skipped, and said so.
+const PULL_SECRETS_MAX: usize = 16;
 
 /// What the spec says of one image's registry.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wanted {
     /// Name of the pull Secret.
     pub secret: Option<String>,
+    /// Name of the ServiceAccount whose pull secrets are added.
+    pub service_account: Option<String>,
     /// Plain HTTP.
     pub insecure: bool,
+}
+
+/// The pull secrets that a spec names for an image: its own, then those of its service account, joined as
+/// kubelet joins them. Read once, when first asked.
+pub struct PullSecrets<'a> {
+    reader: &'a Reader<'a>,
+    wanted: &'a Wanted,
+    keyring: OnceCell<Keyring>,
+}
+
+/// Reads objects of one namespace, each at most once: of one look, however many images name it.
+pub struct Reader<'a> {
+    context: &'a Context,
+    namespace: &'a str,
+    secrets: Mutex<BTreeMap<String, Result<Content, String>>>,
+}
+
+/// What a Secret holds.
+#[derive(Clone)]
+enum Content {
+    DockerConfigJson(Vec<u8>),
+    Dockercfg(Vec<u8>),
 }
 
 /// What the spec says of each image's registry: its own `registry` replaces the set's as a whole (design §3).
@@ -31,13 +63,17 @@ pub fn wanted(spec: &ReleaseSetSpec) -> BTreeMap<ImageName, Wanted> {
         .iter()
         .filter_map(|image| {
             let registry = validate::registry_access(spec, image);
-            let secret = registry.secret_ref.map(|secret| secret.name);
-            Some((image.name.parse().ok()?, Wanted { secret, insecure: registry.insecure }))
+            let wanted = Wanted {
+                secret: registry.secret_ref.map(|secret| secret.name),
+                service_account: registry.service_account_name,
+                insecure: registry.insecure,
+            };
+            Some((image.name.parse().ok()?, wanted))
         })
         .collect()
 }
 
-/// Reads the Secrets and gives each image its access. A Secret that cannot be used makes its images Unknown,
+/// Reads what the spec names and gives each image its access. What cannot be used makes its images Unknown,
 /// with the reason, and stops nothing else.
 pub async fn read(
     context: &Context,
@@ -45,43 +81,153 @@ pub async fn read(
     policy: &Policy,
     wanted: &BTreeMap<ImageName, Wanted>,
 ) -> BTreeMap<ImageName, Access> {
-    let mut secrets: BTreeMap<&str, Result<Vec<u8>, String>> = BTreeMap::new();
-    for secret in wanted.values().filter_map(|wanted| wanted.secret.as_deref()) {
-        if !secrets.contains_key(secret) {
-            secrets.insert(secret, read_secret(context, namespace, secret).await);
-        }
+    let reader = Reader::new(context, namespace);
+    let nothing = Wanted::default();
+    let mut sources: BTreeMap<&Wanted, PullSecrets<'_>> = BTreeMap::new();
+    let mut access = BTreeMap::new();
+    for image in &policy.images {
+        let wanted = wanted.get(&image.name).unwrap_or(&nothing);
+        let source = sources.entry(wanted).or_insert_with(|| PullSecrets::new(&reader, wanted));
+        let credentials = source.credentials(&image.repository).await;
+        let reached = Access { credentials, insecure: wanted.insecure, ..Access::default() };
+        access.insert(image.name.clone(), reached);
     }
-    let access = |image: &crate::engine::policy::ImagePolicy| {
-        let wanted = wanted.get(&image.name).cloned().unwrap_or_default();
-        let credential = match wanted.secret.as_deref().and_then(|secret| secrets.get(secret)) {
-            None => Credential::Anonymous,
-            Some(Ok(bytes)) => from_docker_config_json(bytes, image.repository.host()),
-            Some(Err(why)) => Credential::Unusable { why: why.clone() },
-        };
-        (image.name.clone(), Access { credential, insecure: wanted.insecure, ..Access::default() })
-    };
-    policy.images.iter().map(access).collect()
+    access
 }
 
-async fn read_secret(context: &Context, namespace: &str, name: &str) -> Result<Vec<u8>, String> {
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let secret = match within_deadline("read the Secret", api.get_opt(name)).await {
-        Ok(Some(secret)) => secret,
-        Ok(None) => {
-            return Err(format!(
-                "the Secret {name} does not exist in {namespace}: create it with `kubectl create secret docker-registry {name}`"
+/// Names of the Secrets that a pod which runs the image pulls with. A service account that cannot be read adds
+/// none: kubelet then says which image it could not pull.
+pub async fn pull_secrets(context: &Context, namespace: &str, wanted: &Wanted) -> Vec<String> {
+    let mut names: Vec<String> = wanted.secret.clone().into_iter().collect();
+    if let Some(account) = &wanted.service_account {
+        let of_account = Reader::new(context, namespace).account(account).await.unwrap_or_default();
+        names.extend(of_account.into_iter().take(PULL_SECRETS_MAX));
+    }
+    names.sort();
+    names.dedup();
+    names
+}
+
+// === impl PullSecrets ===
+
+impl<'a> PullSecrets<'a> {
+    /// The pull secrets of `wanted`, not yet read.
+    pub fn new(reader: &'a Reader<'a>, wanted: &'a Wanted) -> Self {
+        Self { reader, wanted, keyring: OnceCell::new() }
+    }
+
+    async fn read(&self) -> Keyring {
+        let mut keyring = Keyring::default();
+        if let Some(secret) = &self.wanted.secret
+            && let Err(why) = self.add(&mut keyring, secret).await
+        {
+            keyring.add_unusable(why);
+        }
+        if let Some(account) = &self.wanted.service_account {
+            match self.reader.account(account).await {
+                Ok(secrets) => self.add_all(&mut keyring, account, &secrets).await,
+                Err(why) => keyring.add_unusable(why),
+            }
+        }
+        keyring
+    }
+
+    /// Adds the pull secrets of a service account. Those that cannot be used are passed over, as by kubelet,
+    /// and named only when nothing else helps.
+    async fn add_all(&self, keyring: &mut Keyring, account: &str, secrets: &[String]) {
+        for secret in secrets.iter().take(PULL_SECRETS_MAX) {
+            if let Err(why) = self.add(keyring, secret).await {
+                keyring.skip(format!("{why}; the ServiceAccount {account} names it, and it was passed over"));
+            }
+        }
+        if secrets.len() > PULL_SECRETS_MAX {
+            keyring.skip(format!(
+                "of the {} pull secrets of the ServiceAccount {account} the first {PULL_SECRETS_MAX} are used: \
+                 remove those that are not needed",
+                secrets.len()
             ));
         }
-        Err(error) => return Err(format!("the Secret {name} cannot be read: {error}")),
-    };
-    let kind = secret.type_.as_deref().unwrap_or("Opaque");
-    if kind != SECRET_TYPE {
-        return Err(format!(
-            "the Secret {name} has type {kind}, not {SECRET_TYPE}: create it anew with that type"
-        ));
     }
-    let bytes = secret.data.and_then(|mut data| data.remove(SECRET_KEY));
+
+    async fn add(&self, keyring: &mut Keyring, secret: &str) -> Result<(), String> {
+        let source = format!("the Secret {secret}");
+        let added = match self.reader.secret(secret).await? {
+            Content::DockerConfigJson(bytes) => keyring.add_docker_config_json(&source, &bytes),
+            Content::Dockercfg(bytes) => keyring.add_dockercfg(&source, &bytes),
+        };
+        added.map_err(|why| format!("{source} cannot be used: {why}"))
+    }
+}
+
+impl CredentialSource for PullSecrets<'_> {
+    fn credentials<'a>(&'a self, repository: &'a Repository) -> BoxFuture<'a, Credentials> {
+        async move { self.keyring.get_or_init(|| self.read()).await.credentials(repository) }.boxed()
+    }
+}
+
+// === impl Reader ===
+
+impl<'a> Reader<'a> {
+    /// A reader that has read nothing.
+    pub fn new(context: &'a Context, namespace: &'a str) -> Self {
+        Self { context, namespace, secrets: Mutex::default() }
+    }
+
+    async fn secret(&self, name: &str) -> Result<Content, String> {
+        let mut secrets = self.secrets.lock().await;
+        if let Some(known) = secrets.get(name) {
+            return known.clone();
+        }
+        let content = self.get_secret(name).await;
+        secrets.insert(name.to_owned(), content.clone());
+        content
+    }
+
+    async fn get_secret(&self, name: &str) -> Result<Content, String> {
+        let api: Api<Secret> = Api::namespaced(self.context.client.clone(), self.namespace);
+        match within_deadline("read the Secret", api.get_opt(name)).await {
+            Ok(Some(secret)) => content(name, secret),
+            Ok(None) => Err(format!(
+                "the Secret {name} does not exist in {}: create it with `kubectl create secret docker-registry {name}`",
+                self.namespace
+            )),
+            Err(error) => Err(format!("the Secret {name} cannot be read: {error}")),
+        }
+    }
+
+    /// Names of the pull secrets of a service account.
+    async fn account(&self, name: &str) -> Result<Vec<String>, String> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.context.client.clone(), self.namespace);
+        match within_deadline("read the ServiceAccount", api.get_opt(name)).await {
+            Ok(Some(account)) => Ok(account
+                .image_pull_secrets
+                .unwrap_or_default()
+                .into_iter()
+                .map(|secret| secret.name)
+                .collect()),
+            Ok(None) => Err(format!(
+                "the ServiceAccount {name} does not exist in {}: create it or correct `serviceAccountName`",
+                self.namespace
+            )),
+            Err(error) => Err(format!("the ServiceAccount {name} cannot be read: {error}")),
+        }
+    }
+}
+
+fn content(name: &str, secret: Secret) -> Result<Content, String> {
+    let kind = secret.type_.as_deref().unwrap_or("Opaque");
+    let (key, content): (&str, fn(Vec<u8>) -> Content) = match kind {
+        kind if kind == DOCKER_CONFIG_JSON.0 => (DOCKER_CONFIG_JSON.1, Content::DockerConfigJson),
+        kind if kind == DOCKERCFG.0 => (DOCKERCFG.1, Content::Dockercfg),
+        other => {
+            return Err(format!(
+                "the Secret {name} has type {other}, not {}: create it anew with that type",
+                DOCKER_CONFIG_JSON.0
+            ));
+        }
+    };
+    let bytes = secret.data.and_then(|mut data| data.remove(key));
     bytes
-        .map(|bytes| bytes.0)
-        .ok_or_else(|| format!("the Secret {name} has no key {SECRET_KEY}: create it anew"))
+        .map(|bytes| content(bytes.0))
+        .ok_or_else(|| format!("the Secret {name} has no key {key}: create it anew"))
 }

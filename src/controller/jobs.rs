@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::api::ReleaseSetStatus;
 use crate::controller::context::Context;
-use crate::controller::credentials::Wanted;
+use crate::controller::credentials::{self, Wanted};
 use crate::engine::decision::Decision;
 use crate::model::{Binding, ImageName, SetName, SmokeView};
 use crate::smoke::outcome::{JobEnd, SmokeJob};
@@ -32,8 +32,11 @@ pub async fn start(
     let jobs = Jobs::new(context.client.clone());
     let mut started = if decision.start.is_empty() { Started::Nothing } else { Started::All };
     for request in &decision.start {
-        let secret = wanted.get(&request.image).and_then(|wanted| wanted.secret.as_deref());
-        let view = match jobs.start(set, request, secret).await {
+        let secrets = match wanted.get(&request.image) {
+            Some(wanted) => credentials::pull_secrets(context, &set.namespace, wanted).await,
+            None => Vec::new(),
+        };
+        let view = match jobs.start(set, request, &secrets).await {
             Ok(_) => {
                 context.metrics.count_write("job", "ok");
                 SmokeView::Running { since: context.clock.now(), waiting_for: None }

@@ -10,7 +10,8 @@ use crate::registry::evidence::manifest::{
     self, DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST,
 };
 use crate::registry::identity::challenge::{Challenge, strongest};
-use crate::registry::identity::credentials::{Credential, from_docker_config_json};
+use crate::registry::identity::credentials::{CANDIDATES_MAX, Credential};
+use crate::registry::identity::keyring::Keyring;
 use crate::registry::verdict::{Absence, RETRY_AFTER_MAX_SECS, retry_after};
 
 use secrecy::ExposeSecret as _;
@@ -173,29 +174,45 @@ pub fn docker_config(data: &[u8]) -> Result<(), String> {
     let keys: Option<Vec<String>> = serde_json::from_slice::<Value>(data)
         .ok()
         .and_then(|config| Some(config.get("auths")?.as_object()?.keys().cloned().collect()));
+    let mut keyring = Keyring::default();
+    if let Err(why) = keyring.add_docker_config_json("x", data) {
+        hold!(why.len() <= MESSAGE_MAX_BYTES, "{} bytes of message", why.len());
+        return tells_nothing(&why, data, &[]);
+    }
     for host in ["ghcr.io", "docker.io", "127.0.0.1:5000"] {
-        let credential = from_docker_config_json(data, host);
-        let printed = format!("{credential:?}");
-        match &credential {
-            Credential::Basic { username, password } => {
-                let is_named = keys
-                    .as_ref()
-                    .is_none_or(|keys| keys.iter().any(|key| key.to_ascii_lowercase().contains(host)));
-                hold!(is_named, "{host} gets a credential that no key gives it");
-                let secret = password.expose_secret();
-                let is_apart = secret.len() >= SECRET_MIN_BYTES && !username.contains(secret);
-                hold!(!is_apart || !printed.contains(secret), "Debug shows the password");
-                hold!(!username.is_empty(), "a credential of nobody");
-            }
-            Credential::Unusable { why } => {
-                hold!(why.len() <= MESSAGE_MAX_BYTES, "{} bytes of message", why.len());
-                let text = String::from_utf8_lossy(data);
-                let runs = text.split(|c: char| !c.is_ascii_alphanumeric());
-                let leaked = runs.filter(|run| run.len() >= SECRET_MIN_BYTES).find(|run| why.contains(*run));
-                hold!(leaked.is_none(), "{leaked:?} of the config stands in {why:?}");
-            }
-            Credential::Anonymous => {}
+        let Ok(repository) = format!("{host}/acme/app").parse() else { continue };
+        let credentials = keyring.credentials(&repository);
+        hold!(credentials.candidates().len() <= CANDIDATES_MAX, "too many credentials");
+        for candidate in credentials.candidates() {
+            let names_it = |key: &String| key.to_ascii_lowercase().contains(host) || key.contains(['*', '[']);
+            let is_named = keys.as_ref().is_none_or(|keys| keys.iter().any(names_it));
+            hold!(is_named, "{host} gets a credential that no key gives it");
+            let (name, secret) = match &candidate.credential {
+                Credential::Basic { username, password } => (username.as_str(), password),
+                Credential::IdentityToken { username, token } => {
+                    (username.as_deref().unwrap_or_default(), token)
+                }
+                Credential::RegistryToken { token } => ("", token),
+            };
+            let secret = secret.expose_secret();
+            let is_apart = secret.len() >= SECRET_MIN_BYTES
+                && !name.contains(secret)
+                && !candidate.source.contains(secret);
+            hold!(!is_apart || !format!("{candidate:?}").contains(secret), "Debug shows the password");
+        }
+        for why in credentials.problems() {
+            tells_nothing(why, data, keys.as_deref().unwrap_or_default())?;
         }
     }
+    Ok(())
+}
+
+/// A message holds nothing of a config but its `keys`, which name hosts.
+fn tells_nothing(why: &str, data: &[u8], keys: &[String]) -> Result<(), String> {
+    let text = String::from_utf8_lossy(data);
+    let runs = text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|run| run.len() >= SECRET_MIN_BYTES);
+    let mut secret = runs.filter(|run| !keys.iter().any(|key| key.contains(*run)));
+    let leaked = secret.find(|run| why.contains(*run));
+    hold!(leaked.is_none(), "{leaked:?} of the config stands in {why:?}");
     Ok(())
 }

@@ -11,7 +11,7 @@
 //!        ─> probe: the same way, for the person who sets a registry up
 //!        ─> wire: session ─> retry ─> transport ─> pace (every request waits for its host's turn)
 //!             │                        └> clients (every request, counted)
-//!             └> identity: auth ─> tokens
+//!             └> identity: auth ─> tokens ─> exchange
 //! ```
 
 use std::sync::Arc;
@@ -33,9 +33,9 @@ pub enum Depth {
 /// How a repository is reached, and as whom.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// The credential for the repository's host. A registry that never asks for a configured credential is
-    /// not believed when it answers 404: that is Unknown(Auth), since it may hide what the credential shows.
-    pub credential: credentials::Credential,
+    /// The credentials for the repository, tried in turn. A registry that never asks for a configured credential
+    /// is not believed when it answers 404: that is Unknown(Auth), since it may hide what the credential shows.
+    pub credentials: Credentials,
     /// Plain HTTP, as Flux's `insecure`.
     pub insecure: bool,
     /// CAs and client certificate of the registry and of whom it names; `None` means the system's CAs.
@@ -132,8 +132,9 @@ mod wire;
 
 pub use client::Client;
 pub use identity::challenge::Challenge;
+pub use identity::credentials::{CredentialSource, Credentials};
 pub use identity::tokens::TokenLife;
-pub use identity::{credentials, docker_config, origin};
+pub use identity::{credentials, docker_config, keyring, origin};
 pub use probe::{FirstPage, Head, Probe};
 pub use wire::pace::{HostObserver, HostState, Pace, Quota};
 pub use wire::proxy::Proxy;

@@ -24,7 +24,7 @@ const HEADER_SHOWN_MAX_CHARS: usize = 80;
 const LIMITS_MAX: usize = 8;
 
 /// What was found at one repository.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
     /// Scheme, host and port that were asked, as a URL; empty when the repository's host is no address.
     pub address: String,
@@ -92,8 +92,8 @@ pub(crate) async fn probe(shared: &Shared, place: &Place<'_>, tag: Option<&Tag>)
         };
         probe.manifest = Some((tag, head));
     }
-    probe.challenge = shared.auth.known(place).or(probe.challenge);
-    probe.token = shared.auth.token_life(place).await;
+    probe.challenge = shared.auth.known_at(place).or(probe.challenge);
+    probe.token = shared.auth.token_life(place);
     probe
 }
 
@@ -118,7 +118,9 @@ impl Session<'_> {
         match status {
             StatusCode::OK if !is_page => Ok(()),
             StatusCode::UNAUTHORIZED if probe.challenge.is_some() => Ok(()),
-            _ => match self.judge(&Answer { reply, standing: Standing::Open }, &subject) {
+            _ => match self
+                .judge(&Answer { reply, standing: Standing::Open, remark: String::new() }, &subject)
+            {
                 Absence::Unknown(doubt) if !is_page && doubt.kind != DoubtKind::Auth => Err(doubt),
                 _ => Err(self.no_registry(status, is_page)),
             },

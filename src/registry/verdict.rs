@@ -255,6 +255,22 @@ mod tests {
     }
 
     #[test]
+    fn only_public_ecr_means_auth_by_400() {
+        for (host, expected) in [("public.ecr.aws", DoubtKind::Auth), ("r.io", DoubtKind::Protocol)] {
+            let refusal = Refusal {
+                host,
+                subject: "r.io/app",
+                status: StatusCode::BAD_REQUEST,
+                standing: Standing::Accepted,
+                foreign: false,
+                codes: &["DENIED".to_owned()],
+                retry_after_secs: None,
+            };
+            assert_eq!(kind(&judge(&refusal)), Some(expected), "{host}");
+        }
+    }
+
+    #[test]
     fn storage_behind_the_registry_cannot_say_missing() {
         let refusal = Refusal {
             host: "r.io",

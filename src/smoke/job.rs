@@ -56,8 +56,8 @@ pub struct Identity {
     pub binding: Binding,
 }
 
-/// The Job that runs `request` for `set`, pulling with the Secret `pull_secret` where one is named.
-pub fn job(set: &SetName, request: &SmokeRequest, pull_secret: Option<&str>) -> Job {
+/// The Job that runs `request` for `set`, pulling with the Secrets that are named.
+pub fn job(set: &SetName, request: &SmokeRequest, pull_secrets: &[String]) -> Job {
     let identity = Identity::of(request);
     let timeout_secs = request.timeout.as_secs().max(1);
     let attempts = i64::from(request.attempts.max(1));
@@ -96,7 +96,7 @@ pub fn job(set: &SetName, request: &SmokeRequest, pull_secret: Option<&str>) -> 
                     ])),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(request, &identity, timeout_secs, pull_secret)),
+                spec: Some(pod(request, &identity, timeout_secs, pull_secrets)),
             },
             ..JobSpec::default()
         }),
@@ -197,7 +197,7 @@ fn ignore_disruption() -> PodFailurePolicy {
     }
 }
 
-fn pod(request: &SmokeRequest, identity: &Identity, timeout_secs: i64, pull_secret: Option<&str>) -> PodSpec {
+fn pod(request: &SmokeRequest, identity: &Identity, timeout_secs: i64, pull_secrets: &[String]) -> PodSpec {
     let architecture = request.platform.architecture();
     PodSpec {
         // Of the pod and not of the Job alone, so that a pod which ran out of time stays and can be read.
@@ -205,7 +205,8 @@ fn pod(request: &SmokeRequest, identity: &Identity, timeout_secs: i64, pull_secr
         automount_service_account_token: Some(false),
         containers: vec![container(request, identity)],
         enable_service_links: Some(false),
-        image_pull_secrets: pull_secret.map(|name| vec![LocalObjectReference { name: name.to_owned() }]),
+        image_pull_secrets: (!pull_secrets.is_empty())
+            .then(|| pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect()),
         node_selector: Some(texts([
             ("kubernetes.io/arch", architecture),
             ("kubernetes.io/os", request.platform.os()),
@@ -307,7 +308,7 @@ pub(in crate::smoke) mod tests {
 
     #[test]
     fn a_job_with_command_and_pull_secret() {
-        let job = job(&set(), &request("ghcr.io/acme/worker", "linux/arm64"), Some("pull"));
+        let job = job(&set(), &request("ghcr.io/acme/worker", "linux/arm64"), &["pull".to_owned()]);
         insta::assert_yaml_snapshot!(job);
     }
 
@@ -316,7 +317,7 @@ pub(in crate::smoke) mod tests {
         let mut request = request("acme/worker", "linux/arm/v7");
         request.command.clear();
         request.attempts = 1;
-        insta::assert_yaml_snapshot!(job(&set(), &request, None));
+        insta::assert_yaml_snapshot!(job(&set(), &request, &[]));
     }
 
     #[test]
@@ -337,14 +338,14 @@ pub(in crate::smoke) mod tests {
     #[test]
     fn a_job_says_what_it_was_made_from() {
         let request = request("ghcr.io/acme/worker", "linux/arm64");
-        let job = job(&set(), &request, None);
+        let job = job(&set(), &request, &[]);
         assert_eq!(Identity::read(&job), Some(Identity::of(&request)));
         assert_eq!(Identity::of(&request).digest(), Some(request.digest));
     }
 
     #[test]
     fn the_net_is_wider_than_all_attempts() {
-        let job = job(&set(), &request("ghcr.io/acme/worker", "linux/arm64"), None);
+        let job = job(&set(), &request("ghcr.io/acme/worker", "linux/arm64"), &[]);
         let spec = job.spec.unwrap();
         assert_eq!(spec.active_deadline_seconds, Some(2 * (300 + 60) + 900));
         assert_eq!(spec.template.spec.unwrap().active_deadline_seconds, Some(300));

@@ -114,7 +114,7 @@ impl Jobs {
         Ok(jobs.iter().filter_map(|job| outcome::outcome(set, job, &pods)).collect())
     }
 
-    /// Makes the Job of `request`; `pull_secret` is the registry Secret of its image.
+    /// Makes the Job of `request`; `pull_secrets` are the registry Secrets of its image.
     ///
     /// # Errors
     /// Refused, or the name is taken by a Job that is not ours.
@@ -122,9 +122,9 @@ impl Jobs {
         &self,
         set: &SetName,
         request: &SmokeRequest,
-        pull_secret: Option<&str>,
+        pull_secrets: &[String],
     ) -> Result<Started, SmokeError> {
-        let wanted = job::job(set, request, pull_secret);
+        let wanted = job::job(set, request, pull_secrets);
         let name = wanted.metadata.name.clone().unwrap_or_default();
         let jobs = self.jobs(set);
         match call(jobs.create(&PostParams::default(), &wanted)).await {

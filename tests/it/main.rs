@@ -21,6 +21,8 @@ mod reach;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod registry;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod scenarios;

@@ -155,11 +155,17 @@ pub struct Image {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [rules::REGISTRY_CERTIFICATES]))]
 pub struct RegistryAccess {
-    /// A Secret of type `kubernetes.io/dockerconfigjson` in the set's namespace. Absent means that registries
-    /// are asked without credentials.
+    /// A Secret of type `kubernetes.io/dockerconfigjson` (or `kubernetes.io/dockercfg`) in the set's namespace,
+    /// read anew for every look. Absent means that registries are asked without credentials, unless
+    /// `serviceAccountName` adds some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = {"name": "pull"}))]
     pub secret_ref: Option<LocalReference>,
+    /// A ServiceAccount in the set's namespace whose `imagePullSecrets` are added, as the kubelet would use them.
+    /// Absent means that none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::object_name", extend("example" = "default"))]
+    pub service_account_name: Option<String>,
     /// A Secret of type `Opaque` or `kubernetes.io/tls` in the set's namespace, in PEM: `ca.crt` holds the CAs that may
     /// sign the registry's certificate, instead of those of the system; `tls.crt` with `tls.key` is the certificate
     /// that the registry is shown. Both also hold for the registry's token server. Absent means the system's CAs and no

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
-use super::{Operation, RequestInfo, Shared, State, error::OciError};
+use super::{Operation, RequestInfo, Shared, State, error::OciError, routes::Call};
 
 /// Path of the token endpoint.
 pub(super) const TOKEN_PATH: &str = "/token";
@@ -47,6 +47,8 @@ pub struct BearerAuth {
     pub tell_expiry: bool,
     /// Who gets tokens for everything; `None`: everybody.
     pub credentials: Option<Credentials>,
+    /// The identity (refresh) token that is good for everything too, by OAuth2 POST; `None`: no POST is answered.
+    pub identity_token: Option<SecretString>,
     /// Whether those without credentials get tokens that may pull. With wrong credentials nobody gets any.
     pub anonymous_pull: bool,
 }
@@ -90,6 +92,7 @@ impl BearerAuth {
             token_ttl: Duration::from_mins(5),
             tell_expiry: true,
             credentials: None,
+            identity_token: None,
             anonymous_pull: true,
         }
     }
@@ -110,6 +113,26 @@ impl BearerAuth {
             return Ok(ALL);
         }
         Err(OciError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "incorrect username or password"))
+    }
+
+    /// The same for OAuth2, whose proof is in the form.
+    fn allowed_by_form(&self, form: &[(String, String)]) -> Result<&'static [&'static str], OciError> {
+        let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let Some(identity_token) = &self.identity_token else {
+            return Err(OciError::unsupported("this token endpoint answers GET only"));
+        };
+        let granted = match field("grant_type") {
+            Some("refresh_token") => field("refresh_token") == Some(identity_token.expose_secret()),
+            Some("password") => self.credentials.as_ref().is_some_and(|known| {
+                field("username") == Some(&known.username)
+                    && field("password") == Some(known.password.expose_secret())
+            }),
+            _ => return Err(OciError::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", "unknown grant_type")),
+        };
+        if granted {
+            return Ok(&["pull", "push", "delete"]);
+        }
+        Err(OciError::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "invalid refresh token or password"))
     }
 }
 
@@ -174,18 +197,21 @@ pub(super) fn authorize(
 
 /// The token endpoint: a token for every scope that is granted; a scope that is not is left out silently, as the
 /// specification has it.
-pub(super) fn give_token(
-    shared: &Shared,
-    state: &mut State,
-    query: &[(String, String)],
-    headers: &HeaderMap,
-) -> Result<Value, OciError> {
+pub(super) fn give_token(shared: &Shared, state: &mut State, call: &Call) -> Result<Value, OciError> {
     let Auth::Bearer(bearer) = &state.auth else {
         return Err(OciError::new(StatusCode::NOT_FOUND, "UNSUPPORTED", "this registry gives no tokens"));
     };
-    let allowed = bearer.allowed(headers)?;
+    let form: Vec<(String, String)>;
+    let (allowed, asked) = match call.info.method {
+        Method::GET => (bearer.allowed(&call.headers)?, &call.query),
+        Method::POST => {
+            form = url::form_urlencoded::parse(&call.body).into_owned().collect();
+            (bearer.allowed_by_form(&form)?, &form)
+        }
+        _ => return Err(OciError::unsupported("this token endpoint answers GET and POST")),
+    };
     let mut grants = Vec::new();
-    let scopes = query.iter().filter(|(name, _)| name == "scope").flat_map(|(_, scopes)| scopes.split(' '));
+    let scopes = asked.iter().filter(|(name, _)| name == "scope").flat_map(|(_, scopes)| scopes.split(' '));
     for scope in scopes {
         let Some((resource, actions)) = scope.rsplit_once(':') else { continue };
         for action in actions.split(',').filter(|action| allowed.contains(action)) {

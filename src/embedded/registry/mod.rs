@@ -3,14 +3,21 @@
 //! It follows what was measured on Debian's docker-registry 2.8.2 where the specification leaves room: an index or
 //! manifest asked for with a weak `Accept` is 404 `MANIFEST_UNKNOWN`, an index whose children are absent is refused
 //! at push (unless [`Options::sparse_indexes`]), and deleting a child leaves the index standing. It differs on
-//! purpose in paging (`n`, `last` and `Link` work) and in deleting by tag.
+//! purpose in paging (`n`, `last` and `Link` work) and in deleting by tag. It passes the pull and tag parts of the
+//! specification's conformance suite (`tests/it/registry/conformance.rs`).
+//! A fault plan ([`RegistryServer::plan`]) makes it hostile; [`Habit`] makes it like one that others run.
 //! Not here: ranges of blobs, referrers, `_catalog`, schema 1, digests other than sha256.
 //! Must never know: what Tidegate makes of the answers.
 
 mod auth;
 mod connection;
 mod error;
+mod habit;
 mod log;
+mod manifests;
+mod on;
+mod perform;
+mod plan;
 mod routes;
 mod store;
 #[cfg(test)]
@@ -34,13 +41,17 @@ use crate::{
 };
 
 pub use auth::{Auth, BearerAuth, Credentials};
+pub use habit::Habit;
 pub use log::{Fault, FaultHook, Operation, RequestInfo, RequestRecord};
+pub use on::On;
+pub use plan::{Change, Reply, Rule, Step, When};
 pub use store::StoreError;
 pub use tls::ServerTls;
 
 use auth::Tokens;
 use connection::{Connections, Listener};
 use log::RequestLog;
+use plan::Plan;
 use store::Store;
 
 /// Media type of a Docker manifest list.
@@ -75,7 +86,6 @@ struct Shared {
     scheme: &'static str,
     connections: Connections,
     sparse_indexes: bool,
-    page_tags_max: Option<usize>,
     state: Mutex<State>,
 }
 
@@ -84,7 +94,11 @@ struct State {
     auth: Auth,
     tokens: Tokens,
     log: RequestLog,
+    page_tags_max: Option<usize>,
     fault: Option<FaultHook>,
+    plan: Plan,
+    /// GETs of manifests that a rate limit has counted.
+    pulls: u64,
 }
 
 struct Serving(AbortHandle);
@@ -122,7 +136,10 @@ impl RegistryServer {
             auth: options.auth,
             tokens: Tokens::default(),
             log: RequestLog::default(),
+            page_tags_max: options.page_tags_max,
             fault: None,
+            plan: Plan::default(),
+            pulls: 0,
         };
         let shared = Arc::new(Shared {
             clock,
@@ -130,7 +147,6 @@ impl RegistryServer {
             scheme: if acceptor.is_some() { "https" } else { "http" },
             connections: connections.clone(),
             sparse_indexes: options.sparse_indexes,
-            page_tags_max: options.page_tags_max,
             state: Mutex::new(state),
         });
         let service = routes::router(Arc::clone(&shared));
@@ -255,6 +271,29 @@ impl RegistryServer {
     /// lock: it must not call back into this registry.
     pub fn set_fault(&self, hook: Option<FaultHook>) {
         self.shared.state().fault = hook;
+    }
+
+    /// Adds a rule to the fault plan. The hook of [`Self::set_fault`] goes first; of the rules that are due the one
+    /// added first acts.
+    pub fn plan(&self, rule: Rule) {
+        self.shared.state().plan.add(rule);
+    }
+
+    /// Ends all faults of the plan, habits among them.
+    pub fn clear_plan(&self) {
+        self.shared.state().plan.clear();
+    }
+
+    /// Answers as that registry does from now on: its rules are added to the plan, its way to page is taken. Who may
+    /// read is left as it is, see [`Habit::auth`].
+    pub fn adopt(&self, habit: Habit) {
+        let mut state = self.shared.state();
+        for rule in habit.rules(&self.host()) {
+            state.plan.add(rule);
+        }
+        if let Some(tags) = habit.page_tags_max() {
+            state.page_tags_max = Some(tags);
+        }
     }
 
     // --- the log ---

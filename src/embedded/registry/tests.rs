@@ -339,3 +339,75 @@ async fn two_virtual_hours_of_polling_take_no_time() {
     // 0.1 s when it has a core for itself.
     assert!(begun.elapsed() < Duration::from_secs(20), "took {:?}", begun.elapsed());
 }
+
+#[tokio::test]
+async fn rules_count_what_fits_and_the_first_that_is_due_acts() {
+    let registry = started(Options::default()).await;
+    push_index(&registry, "acme/app", "v1");
+    let teapot = |code: u16| Reply::status(StatusCode::from_u16(code).unwrap());
+    registry.plan(Rule::new(On::tags()).when(When::Nth(2)).answer(teapot(418)));
+    registry.plan(Rule::new(On::tags().repository("acme/app")).when(When::Every(2)).answer(teapot(503)));
+    registry.plan(Rule::new(On::tags()).when(When::After(5)).answer(teapot(429)));
+    registry.plan(Rule::new(On::manifest()).answer(teapot(500)));
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        let answer = http().get(url(&registry, "/v2/acme/app/tags/list")).send().await.unwrap();
+        seen.push(answer.status().as_u16());
+    }
+    assert_eq!(seen, [200, 418, 200, 503, 200, 503, 429]);
+    registry.clear_plan();
+    let answer = http().get(url(&registry, "/v2/acme/app/tags/list")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn an_identity_token_is_exchanged_by_post() {
+    let user = Credentials::new("user", "secret");
+    let auth =
+        BearerAuth { identity_token: Some("identity".to_owned().into()), ..BearerAuth::for_user(user) };
+    let registry = started(Options { auth: Auth::Bearer(auth), ..Options::default() }).await;
+    push_index(&registry, "acme/app", "v1");
+    let post = async |form: &str| {
+        let form = format!("service=embedded&scope=repository%3Aacme%2Fapp%3Apull&{form}");
+        let request = http().post(url(&registry, "/token")).body(form);
+        request.header("content-type", "application/x-www-form-urlencoded").send().await.unwrap()
+    };
+    for refused in
+        ["grant_type=refresh_token&refresh_token=other", "grant_type=password&username=user&password="]
+    {
+        assert_eq!(post(refused).await.status(), 401, "{refused}");
+    }
+    assert_eq!(post("grant_type=none").await.status(), 400);
+    for granted in [
+        "grant_type=refresh_token&refresh_token=identity",
+        "grant_type=password&username=user&password=secret",
+    ] {
+        let body = post(granted).await.bytes().await.unwrap();
+        let token: Value = serde_json::from_slice(&body).unwrap();
+        let list = http().get(url(&registry, "/v2/acme/app/tags/list"));
+        let list = list.bearer_auth(token["access_token"].as_str().unwrap()).send().await.unwrap();
+        assert_eq!(list.status(), 200, "{granted}");
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_body_announces_its_whole_and_a_trickle_takes_its_time() {
+    let registry = started(Options::default()).await;
+    let (digest, _) = push_index(&registry, "acme/app", "v1");
+    let get = async || {
+        let path = format!("/v2/acme/app/manifests/{digest}");
+        http().get(url(&registry, &path)).header(ACCEPT, EVERY_TYPE).send().await.unwrap()
+    };
+    registry.plan(Rule::new(On::manifest()).when(When::Nth(1)).step(Step::Truncate(10)));
+    registry.plan(
+        Rule::new(On::manifest())
+            .step(Step::Trickle { piece_bytes: 100, pause: Duration::from_millis(20) })
+            .step(Step::Chunked),
+    );
+    let cut = get().await;
+    assert!(cut.content_length().unwrap() > 10);
+    assert!(cut.bytes().await.is_err(), "the end never comes");
+    let slow = get().await;
+    assert_eq!(slow.content_length(), None);
+    assert_eq!(sha256(&slow.bytes().await.unwrap()), digest);
+}

@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn knowledge_is_shown_only_to_who_read_it() {
         let basic = Access {
-            credential: Credential::Basic { username: "u".into(), password: "p".to_owned().into() },
+            credentials: Credential::Basic { username: "u".into(), password: "p".into() }.into(),
             ..Access::default()
         };
         let anonymous = Access::default();

@@ -82,13 +82,13 @@ impl Session<'_> {
                 _ => None,
             };
             if let Some(what) = beyond {
-                return Ok(cut(paging, too_much(&subject, &what)));
+                return Ok(cut(paging, &subject, too_much(&subject, &what)));
             }
             bytes_left = bytes_left.saturating_sub(here.answer.reply.body.len());
             match self.next_page(&mut paging, here, next, bytes_left, &subject).await {
                 Ok(Some(found)) => (here, next) = found,
                 Ok(None) => break,
-                Err(absence) => return Ok(cut(paging, absence)),
+                Err(absence) => return Ok(cut(paging, &subject, absence)),
             }
         }
         Ok(paging.finish())
@@ -199,13 +199,15 @@ impl Session<'_> {
 }
 
 /// The list as far as it was read, with why it is not whole.
-fn cut(paging: Paging, absence: Absence) -> TagList {
+fn cut(paging: Paging, subject: &str, absence: Absence) -> TagList {
     let doubt = match absence {
         Absence::Unknown(doubt) => doubt,
         Absence::Broken(Defect { message, .. }) => Doubt::new(DoubtKind::Protocol, message),
         Absence::Missing => Doubt::new(
             DoubtKind::Transient,
-            "the registry named a next page of its tag list and then did not know it; it is asked again at the next look",
+            format!(
+                "the registry named a next page of {subject} and then did not know it; it is asked again at the next look"
+            ),
         ),
     };
     let mut list = paging.finish();

@@ -4,24 +4,34 @@
 //! without the token: an anonymous 404 would read as "the image is missing" (registry research §1.2).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
-use url::Url;
 
 use crate::model::sighting::{Doubt, DoubtKind};
-use crate::registry::identity::challenge::Challenge;
-use crate::registry::identity::credentials::Fingerprint;
+use crate::registry::identity::challenge::{self, Challenge};
+use crate::registry::identity::credentials::{Candidate, Credential, Fingerprint};
+use crate::registry::identity::exchange::Server;
 use crate::registry::identity::tokens::{TokenLife, Tokens};
 use crate::registry::verdict;
-use crate::registry::wire::guard;
 use crate::registry::wire::place::Place;
-use crate::registry::wire::transport::Transport;
+use crate::registry::wire::transport::{Ask, Reply, RequestKind, Transport, Verb};
 use crate::telemetry::clock::Clock;
 
 /// Tokens and challenges kept. One per repository and credential: 10,000 sets of some images share far fewer.
 pub(crate) const KEPT_MAX: usize = 16_384;
+/// Body read of the answer that brings a challenge: nothing of it is used.
+const CHALLENGE_BODY_MAX_BYTES: usize = 64 * 1024;
+
+/// One credential, or none, presented at one place.
+pub(crate) struct Claim<'a> {
+    pub(crate) place: &'a Place<'a>,
+    /// `None` asks as nobody in particular.
+    pub(crate) candidate: Option<&'a Candidate>,
+    /// Of everything that changes what this claim sees.
+    pub(crate) fingerprint: Fingerprint,
+}
 
 /// What a request carries.
 #[derive(Clone)]
@@ -36,10 +46,40 @@ pub(crate) enum Proof {
 
 /// Challenges and tokens of all hosts.
 pub(crate) struct Auth {
-    /// By origin and credential. Never forgotten while the process lives: a request without the token that a
-    /// host once asked for could be answered by a 404 that proves nothing.
+    /// By origin and claim. Replaced by newer ones and never dropped: a request without the token that a host
+    /// once asked for could be answered by a 404 that proves nothing.
     challenges: Mutex<HashMap<(String, Fingerprint), Challenge>>,
+    /// The claim that was last shown something, by origin, path of the repository and identity of the place.
+    readers: Mutex<HashMap<(String, String, Fingerprint), Fingerprint>>,
     tokens: Tokens,
+}
+
+// === impl Claim ===
+
+impl<'a> Claim<'a> {
+    pub(crate) fn new(place: &'a Place<'a>, candidate: Option<&'a Candidate>) -> Self {
+        let fingerprint = match candidate {
+            Some(candidate) => place.fingerprint.and(candidate.credential.fingerprint()),
+            None => place.fingerprint,
+        };
+        Self { place, candidate, fingerprint }
+    }
+
+    pub(crate) fn credential(&self) -> Option<&'a Credential> {
+        self.candidate.map(|candidate| &candidate.credential)
+    }
+
+    /// The only right that is ever asked for.
+    pub(crate) fn scope(&self) -> String {
+        format!("repository:{}:pull", self.place.repository.path())
+    }
+
+    /// What may be sent to a registry that hides instead of asking: to the host that it was given for.
+    pub(crate) fn unasked(&self) -> Option<Proof> {
+        let credential = self.credential()?;
+        let basic = || credential.basic_header().map(Proof::Basic);
+        credential.bearer_header().map(Proof::Bearer).or_else(basic)
+    }
 }
 
 // === impl Proof ===
@@ -57,46 +97,89 @@ impl Proof {
 
 impl Auth {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { challenges: Mutex::default(), tokens: Tokens::new(clock) }
+        Self { challenges: Mutex::default(), readers: Mutex::default(), tokens: Tokens::new(clock) }
     }
 
-    /// What a request to `place` should carry from the start: nothing until the host has asked for something.
-    pub(crate) async fn prepare(&self, transport: &Transport, place: &Place<'_>) -> Result<Proof, Doubt> {
-        let known = lock(&self.challenges).get(&(place.origin(), place.fingerprint)).cloned();
-        match known {
-            None => Ok(Proof::None),
-            Some(challenge) => self.prove(transport, place, &challenge, &Proof::None).await,
+    /// The claims of a place in the order in which they are tried: the one that was shown something before
+    /// first, then as they are configured. Without credentials it is one, of nobody in particular.
+    pub(crate) fn claims<'a>(&self, place: &'a Place<'a>) -> Vec<Claim<'a>> {
+        let candidates = place.access.credentials.candidates();
+        if candidates.is_empty() {
+            return vec![Claim::new(place, None)];
+        }
+        let mut claims: Vec<Claim<'a>> =
+            candidates.iter().map(|candidate| Claim::new(place, Some(candidate))).collect();
+        claims.sort_by_key(|claim| !self.is_reader(claim));
+        claims
+    }
+
+    /// Whether the repository showed something to this claim the last time that it showed something to anyone
+    /// of this identity.
+    pub(crate) fn is_reader(&self, claim: &Claim<'_>) -> bool {
+        lock(&self.readers).get(&reader_key(claim.place)) == Some(&claim.fingerprint)
+    }
+
+    /// The repository showed something to this claim.
+    pub(crate) fn note_reader(&self, claim: &Claim<'_>) {
+        let mut readers = lock(&self.readers);
+        if readers.len() >= KEPT_MAX {
+            // Each then costs what it cost at first: its credentials are tried in turn once more.
+            readers.clear();
+        }
+        readers.insert(reader_key(claim.place), claim.fingerprint);
+    }
+
+    /// What a request should carry from the start: nothing until the host has asked for something.
+    ///
+    /// When a token cannot be had where the host once said, the host is asked where tokens are to be had now:
+    /// it may have moved its token server, which no request without a token would ever tell us.
+    pub(crate) async fn prepare(&self, transport: &Transport, claim: &Claim<'_>) -> Result<Proof, Doubt> {
+        let Some(known) = self.known(claim) else { return Ok(Proof::None) };
+        let doubt = match self.prove(transport, claim, &known, &Proof::None).await {
+            Err(doubt) if doubt.kind != DoubtKind::Throttled && known != Challenge::Basic => doubt,
+            proved => return proved,
+        };
+        match challenge_now(transport, claim).await {
+            Some(challenge) if challenge != known => {
+                self.answer(transport, claim, challenge, &Proof::None).await
+            }
+            _ => Err(doubt),
         }
     }
 
     /// What to carry after a 401 that came with `challenge` to a request that carried `refused`. An error when
-    /// there is nothing else to offer.
+    /// there is nothing else to offer. The newest challenge of a host counts.
     pub(crate) async fn answer(
         &self,
         transport: &Transport,
-        place: &Place<'_>,
+        claim: &Claim<'_>,
         challenge: Challenge,
         refused: &Proof,
     ) -> Result<Proof, Doubt> {
-        let proof = self.prove(transport, place, &challenge, refused).await?;
-        self.remember(place, challenge);
+        let proof = self.prove(transport, claim, &challenge, refused).await?;
+        self.remember(claim, challenge);
         Ok(proof)
     }
 
-    /// How the host wants to be asked, if it said so.
-    pub(crate) fn known(&self, place: &Place<'_>) -> Option<Challenge> {
-        lock(&self.challenges).get(&(place.origin(), place.fingerprint)).cloned()
+    /// How the host wants this claim to be proved, as far as it said.
+    pub(crate) fn known(&self, claim: &Claim<'_>) -> Option<Challenge> {
+        lock(&self.challenges).get(&(claim.place.origin(), claim.fingerprint)).cloned()
+    }
+
+    /// How the host wants any claim of `place` to be proved, as far as it said.
+    pub(crate) fn known_at(&self, place: &Place<'_>) -> Option<Challenge> {
+        self.claims(place).iter().find_map(|claim| self.known(claim))
     }
 
     /// The life of the token that is kept for `place`.
-    pub(crate) async fn token_life(&self, place: &Place<'_>) -> Option<TokenLife> {
-        self.tokens.life(place).await
+    pub(crate) fn token_life(&self, place: &Place<'_>) -> Option<TokenLife> {
+        self.claims(place).iter().find_map(|claim| self.tokens.life(claim))
     }
 
     /// Remembers how the host wants to be asked.
-    pub(crate) fn remember(&self, place: &Place<'_>, challenge: Challenge) {
+    pub(crate) fn remember(&self, claim: &Claim<'_>, challenge: Challenge) {
         let mut challenges = lock(&self.challenges);
-        let key = (place.origin(), place.fingerprint);
+        let key = (claim.place.origin(), claim.fingerprint);
         // When full, hosts that are new cost one more 401 each; nothing known is given up.
         if challenges.len() < KEPT_MAX || challenges.contains_key(&key) {
             challenges.insert(key, challenge);
@@ -106,60 +189,70 @@ impl Auth {
     async fn prove(
         &self,
         transport: &Transport,
-        place: &Place<'_>,
+        claim: &Claim<'_>,
         challenge: &Challenge,
         refused: &Proof,
     ) -> Result<Proof, Doubt> {
-        match challenge {
-            Challenge::Basic => match (place.access.credential.basic_header(), refused) {
-                (Some(_), Proof::Basic(_)) => Err(place.refused("user name and password were not accepted")),
-                (Some(header), _) => Ok(Proof::Basic(header)),
-                (None, _) => {
-                    Err(place.refused("it asks for a user name and password and none are configured for it"))
-                }
-            },
-            Challenge::Bearer { realm, service } => {
-                let url = token_url(place, realm, service.as_deref())?;
-                self.tokens.get(transport, place, url, refused.header()).await.map(Proof::Bearer)
-            }
+        let Challenge::Bearer { realm, service } = challenge else { return basic(claim, refused) };
+        if let Some(bearer) = claim.credential().and_then(Credential::bearer_header) {
+            return match refused {
+                Proof::Bearer(_) => Err(claim.place.refused("the registry token was not accepted")),
+                _ => Ok(Proof::Bearer(bearer)),
+            };
         }
+        if matches!(claim.credential(), Some(Credential::RegistryToken { .. })) {
+            return Err(claim.place.refused("the registry token holds control characters"));
+        }
+        let server = Server::new(claim, realm, service.as_deref())?;
+        self.tokens.get(transport, claim, &server, refused.header()).await.map(Proof::Bearer)
     }
 }
 
-/// The token server's address with the question in it.
-fn token_url(place: &Place<'_>, realm: &str, service: Option<&str>) -> Result<Url, Doubt> {
-    let refused = |why: String| {
-        Doubt::new(
-            DoubtKind::Auth,
-            format!(
-                "{} names a token server that is not asked for {}, because {why}; check that `repository` \
-                 names the registry that you mean",
-                place.host(),
-                place.name()
-            ),
-        )
+fn basic(claim: &Claim<'_>, refused: &Proof) -> Result<Proof, Doubt> {
+    let why = match (claim.credential().and_then(Credential::basic_header), refused) {
+        (Some(header), Proof::None | Proof::Bearer(_)) => return Ok(Proof::Basic(header)),
+        (Some(_), Proof::Basic(_)) => "user name and password were not accepted",
+        (None, _) if claim.candidate.is_some() => {
+            "it asks for a user name and password, and the configured credential is a token without them"
+        }
+        (None, _) => "it asks for a user name and password and none are configured for it",
     };
-    let mut url: Url = realm.parse().map_err(|_| refused(guard::Refused::NotAbsolute.to_string()))?;
-    guard::check(&url, &place.base, place.access.insecure).map_err(|why| refused(why.to_string()))?;
-    url.set_fragment(None);
-    {
-        let mut query = url.query_pairs_mut();
-        if let Some(service) = service {
-            query.append_pair("service", service);
-        }
-        query.append_pair("scope", &scope(place));
-    }
-    Ok(url)
+    Err(claim.place.refused(why))
 }
 
-/// The only right that is ever asked for.
-pub(crate) fn scope(place: &Place<'_>) -> String {
-    format!("repository:{}:pull", place.repository.path())
+/// How the host says that it wants to be asked, by `GET /v2/` (OCI distribution specification, end-1). What it
+/// answers otherwise is evidence of nothing.
+async fn challenge_now(transport: &Transport, claim: &Claim<'_>) -> Option<Challenge> {
+    let ask = Ask {
+        verb: Verb::Get,
+        kind: RequestKind::Token,
+        url: claim.place.base.join("v2/").ok()?,
+        accept: "*/*",
+        authorization: None,
+        form: None,
+        body_max_bytes: CHALLENGE_BODY_MAX_BYTES,
+        route: Arc::clone(&claim.place.route),
+        turn: claim.place.turn(),
+    };
+    transport.send(ask).await.ok().as_ref().and_then(challenge_of)
+}
+
+/// The challenge of a 401; `None` for every other answer, and for one that we do not speak.
+pub(crate) fn challenge_of(reply: &Reply) -> Option<Challenge> {
+    if reply.status != StatusCode::UNAUTHORIZED || reply.foreign {
+        return None;
+    }
+    let values = reply.headers.get_all(header::WWW_AUTHENTICATE).iter();
+    challenge::strongest(values.filter_map(|value| value.to_str().ok()))
+}
+
+fn reader_key(place: &Place<'_>) -> (String, String, Fingerprint) {
+    (place.origin(), place.repository.path().to_owned(), place.fingerprint)
 }
 
 /// `Retry-After` of an answer.
 pub(crate) fn retry_after_secs(headers: &http::HeaderMap, now: Timestamp) -> Option<u32> {
-    verdict::retry_after(headers.get(http::header::RETRY_AFTER)?.to_str().ok()?, now)
+    verdict::retry_after(headers.get(header::RETRY_AFTER)?.to_str().ok()?, now)
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

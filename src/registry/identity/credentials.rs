@@ -1,27 +1,25 @@
-//! Credentials for one registry host, read from the docker config format
-//! (`kubernetes.io/dockerconfigjson` Secrets and `~/.docker/config.json`).
+//! As whom a repository is asked: credentials, tried in turn, and where they come from.
 //!
-//! Only the exact host counts: a credential never goes to a host that it was not given for. Nothing here
-//! prints, logs or returns a secret in words; a text that cannot be parsed is named by line and column.
+//! Nothing here prints, logs or returns a secret in words.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::general_purpose::STANDARD;
+use futures::future::BoxFuture;
+use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::model::reference::DOCKER_HUB;
+use crate::model::Repository;
 
-/// As whom a registry is asked.
-#[derive(Clone, Debug, Default)]
+/// Most credentials tried for one repository: a service account has one or two, a rotation doubles them. More
+/// would let one Secret full of patterns multiply every request.
+pub const CANDIDATES_MAX: usize = 8;
+
+/// One credential.
+#[derive(Clone, Debug)]
 pub enum Credential {
-    /// Nobody in particular.
-    #[default]
-    Anonymous,
     /// User name and password (or personal access token).
     Basic {
         /// User name.
@@ -29,12 +27,38 @@ pub enum Credential {
         /// Password or token; never printed.
         password: SecretString,
     },
-    /// A credential was asked for and cannot be used: every answer is then Unknown(Auth) with this sentence,
-    /// and no request is sent.
-    Unusable {
-        /// What is wrong with it and what to do, for people.
-        why: String,
+    /// An OAuth2 refresh token (`identitytoken`), which buys bearer tokens by POST.
+    IdentityToken {
+        /// The user name that it is the password of, for token servers that know no POST; Azure's
+        /// `00000000-0000-0000-0000-000000000000`. `None` for a token that stands alone.
+        username: Option<String>,
+        /// The token; never printed.
+        token: SecretString,
     },
+    /// A bearer token for the registry itself (`registrytoken`), sent as it is.
+    RegistryToken {
+        /// The token; never printed.
+        token: SecretString,
+    },
+}
+
+/// A credential and where it was found.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The credential.
+    pub credential: Credential,
+    /// Where it was found, for people: ``the entry `ghcr.io/acme` of the Secret pull``.
+    pub source: String,
+}
+
+/// As whom one repository is asked. The default is nobody in particular.
+///
+/// Without candidates the registry is asked anonymously, and not at all when something is `unusable`.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    candidates: Vec<Candidate>,
+    unusable: Vec<String>,
+    skipped: Vec<String>,
 }
 
 /// Which credential, without being it: SHA-256 over its parts. Tokens and facts are kept per fingerprint, so
@@ -42,168 +66,127 @@ pub enum Credential {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint([u8; 32]);
 
-/// A docker config file, as far as it is understood. Unknown fields are the docker CLI's own affair.
-#[derive(Deserialize)]
-pub(crate) struct DockerConfig {
-    #[serde(default)]
-    pub(crate) auths: BTreeMap<String, Entry>,
-    #[serde(default, rename = "credHelpers")]
-    pub(crate) helpers: BTreeMap<String, String>,
-    #[serde(default, rename = "credsStore")]
-    pub(crate) store: String,
+/// Where credentials come from: Secrets of a cluster, a docker config file, later the identity that a cloud
+/// gives to a workload. Asked anew for every look, so that what was rotated is used at the next one.
+pub trait CredentialSource: Send + Sync {
+    /// The credentials for `repository`. Never fails: what cannot be had is
+    /// [unusable](Credentials::with_unusable), with a sentence that says what to do.
+    fn credentials<'a>(&'a self, repository: &'a Repository) -> BoxFuture<'a, Credentials>;
 }
 
-/// One host's entry of `auths`.
-#[derive(Deserialize)]
-pub(crate) struct Entry {
-    #[serde(default)]
-    auth: String,
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    password: String,
-    #[serde(default, rename = "identitytoken")]
-    identity_token: String,
-    #[serde(default, rename = "registrytoken")]
-    registry_token: String,
-}
+// === impl Credentials ===
 
-/// Both padded and bare base64 are met in the field; kubelet accepts both.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
-
-/// The credential for `host` (as `Repository::host` gives it) in the bytes of a `.dockerconfigjson`.
-/// Anonymous when the file has none for exactly this host: one Secret may serve images of several registries.
-/// A text that cannot be read is Unusable, with the place of the mistake and never its content.
-pub fn from_docker_config_json(bytes: &[u8], host: &str) -> Credential {
-    match parse(bytes) {
-        Ok(config) => config.entry(host).map_or(Credential::Anonymous, |entry| entry.credential(host)),
-        Err(why) => Credential::Unusable { why },
-    }
-}
-
-/// The parsed file, or what is wrong with it. Serde's own words are not used: they quote the content.
-pub(crate) fn parse(bytes: &[u8]) -> Result<DockerConfig, String> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        let what = if error.is_data() { "a field of the wrong type" } else { "broken JSON" };
-        format!(
-            "the docker config has {what} at line {}, column {}; create it with `kubectl create secret \
-             docker-registry` or `docker login`",
-            error.line(),
-            error.column()
-        )
-    })
-}
-
-/// The registry host that a key of a docker config means: scheme and path are cut off, and all names of
-/// Docker Hub are one (`docker login` writes `https://index.docker.io/v1/`).
-pub(crate) fn host_of_key(key: &str) -> String {
-    let bare = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
-    let host = bare.split('/').next().unwrap_or(bare).to_ascii_lowercase();
-    match host.as_str() {
-        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),
-        _ => host,
-    }
-}
-
-// === impl DockerConfig ===
-
-impl DockerConfig {
-    /// The entry for `host`: the key that is the host itself, else the first that means it.
-    pub(crate) fn entry(&self, host: &str) -> Option<&Entry> {
-        self.auths
-            .get(host)
-            .or_else(|| self.auths.iter().find(|(key, _)| host_of_key(key) == host).map(|(_, entry)| entry))
-    }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    /// True when the entry only marks that a credential store holds the rest.
-    pub(crate) fn is_empty(&self) -> bool {
-        [&self.auth, &self.username, &self.password, &self.identity_token, &self.registry_token]
-            .iter()
-            .all(|field| field.is_empty())
-    }
-
-    /// What the entry says; `auth` wins over `username` and `password`, as with docker and kubelet.
-    pub(crate) fn credential(&self, host: &str) -> Credential {
-        let unusable = |why: String| Credential::Unusable { why };
-        if !self.identity_token.is_empty() || !self.registry_token.is_empty() {
-            return unusable(format!(
-                "the credential for {host} is an identity token, which is not supported yet; use a user name \
-                 with a password or access token"
+impl Credentials {
+    /// Adds a credential behind those that are there. One that is there already, from wherever, is not tried
+    /// twice; of more than [`CANDIDATES_MAX`] the rest is skipped, and said so.
+    pub fn push(&mut self, candidate: Candidate) {
+        let fingerprint = candidate.credential.fingerprint();
+        if self.candidates.iter().any(|other| other.credential.fingerprint() == fingerprint) {
+            return;
+        }
+        if self.candidates.len() < CANDIDATES_MAX {
+            self.candidates.push(candidate);
+        } else {
+            self.skip(format!(
+                "only {CANDIDATES_MAX} credentials are tried: remove those that are not needed"
             ));
         }
-        if self.auth.is_empty() {
-            return match (self.username.is_empty(), self.password.is_empty()) {
-                (false, false) => Credential::Basic {
-                    username: self.username.clone(),
-                    password: self.password.clone().into(),
-                },
-                _ => unusable(format!(
-                    "the docker config's entry for {host} has no `auth` and no `username` with `password`; log \
-                     in again and write the entry anew"
-                )),
-            };
+    }
+
+    /// Adds a sentence on a credential that was meant for this repository and cannot be used. When there is no
+    /// other, nobody is asked: an anonymous answer would not be what was asked for.
+    #[must_use]
+    pub fn with_unusable(mut self, why: impl Into<String>) -> Self {
+        self.unusable.push(why.into());
+        self
+    }
+
+    /// Adds a sentence on a source that is passed over, as kubelet passes over a pull secret that is not there.
+    /// The registry is asked all the same, and its 404 proves nothing.
+    pub fn skip(&mut self, why: impl Into<String>) {
+        let why = why.into();
+        if !self.skipped.contains(&why) {
+            self.skipped.push(why);
         }
-        match decode(&self.auth) {
-            Some((username, password)) => Credential::Basic { username, password: password.into() },
-            None => unusable(format!(
-                "the `auth` of the docker config's entry for {host} is not the base64 of user:password; log in \
-                 again and write the entry anew"
-            )),
-        }
+    }
+
+    /// What is tried, in this order.
+    pub fn candidates(&self) -> &[Candidate] {
+        &self.candidates
+    }
+
+    /// Why nobody is asked; `None` when somebody is.
+    pub fn refusal(&self) -> Option<String> {
+        (self.candidates.is_empty() && !self.unusable.is_empty()).then(|| self.problems().join("; "))
+    }
+
+    /// Every sentence on what could not be used.
+    pub fn problems(&self) -> Vec<&str> {
+        self.unusable.iter().chain(&self.skipped).map(String::as_str).collect()
+    }
+
+    /// True when credentials were meant for this repository, usable or not.
+    pub fn is_configured(&self) -> bool {
+        !(self.candidates.is_empty() && self.unusable.is_empty() && self.skipped.is_empty())
+    }
+
+    /// The identity that everything which was seen is kept under: what is tried, in which order, and what is
+    /// said of it.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let candidates = self.candidates.iter().flat_map(|candidate| {
+            let Fingerprint(credential) = candidate.credential.fingerprint();
+            [credential.to_vec(), candidate.source.clone().into_bytes()]
+        });
+        let problems = self.problems().into_iter().map(|problem| problem.as_bytes().to_vec());
+        let parts: Vec<Vec<u8>> = candidates.chain(problems).collect();
+        Fingerprint::of("credentials", &parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 }
 
-/// `user:password` out of base64. Old docker versions pad the password with NUL bytes.
-fn decode(auth: &str) -> Option<(String, String)> {
-    let text = String::from_utf8(BASE64.decode(auth.trim()).ok()?).ok()?;
-    let (username, password) = text.split_once(':')?;
-    (!username.is_empty()).then(|| (username.to_owned(), password.trim_end_matches('\0').to_owned()))
+impl From<Credential> for Credentials {
+    fn from(credential: Credential) -> Self {
+        let source = "the configured credential".to_owned();
+        Self { candidates: vec![Candidate { credential, source }], ..Self::default() }
+    }
 }
 
 // === impl Credential ===
 
 impl Credential {
-    /// The identity that tokens and facts are kept under.
+    /// The identity that its tokens are kept under.
     pub fn fingerprint(&self) -> Fingerprint {
-        let mut hash = Sha256::new();
-        match self {
-            Self::Anonymous => hash.update(b"anonymous"),
-            Self::Basic { username, password } => {
-                hash.update(b"basic");
-                // The length keeps user "a:b" with password "c" apart from user "a" with password "b:c".
-                hash.update(u64::try_from(username.len()).unwrap_or(u64::MAX).to_be_bytes());
-                hash.update(username);
-                hash.update(password.expose_secret());
+        let (kind, name, secret) = match self {
+            Self::Basic { username, password } => ("basic", username.as_str(), password),
+            Self::IdentityToken { username, token } => {
+                ("identity token", username.as_deref().unwrap_or_default(), token)
             }
-            // What is said to one set names its Secret, and is for nobody else.
-            Self::Unusable { why } => {
-                hash.update(b"unusable");
-                hash.update(why);
-            }
-        }
-        Fingerprint(hash.finalize().into())
+            Self::RegistryToken { token } => ("registry token", "", token),
+        };
+        Fingerprint::of(kind, &[name.as_bytes(), secret.expose_secret().as_bytes()])
     }
 
-    /// True when the user gave a credential, usable or not.
-    pub(crate) fn is_configured(&self) -> bool {
-        !matches!(self, Self::Anonymous)
+    /// The value of an `Authorization: Basic` header; `None` for what has no user name.
+    pub(crate) fn basic_header(&self) -> Option<HeaderValue> {
+        let (username, password) = match self {
+            Self::Basic { username, password } => (username, password),
+            Self::IdentityToken { username, token } => (username.as_ref()?, token),
+            Self::RegistryToken { .. } => return None,
+        };
+        sensitive(&format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.expose_secret()))))
     }
 
-    /// The value of an `Authorization: Basic` header; `None` for everything but `Basic`.
-    pub(crate) fn basic_header(&self) -> Option<http::HeaderValue> {
-        let Self::Basic { username, password } = self else { return None };
-        let pair = BASE64.encode(format!("{username}:{}", password.expose_secret()));
-        let mut value = http::HeaderValue::from_str(&format!("Basic {pair}")).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+    /// The value of an `Authorization: Bearer` header; `None` for what must first buy a token.
+    pub(crate) fn bearer_header(&self) -> Option<HeaderValue> {
+        let Self::RegistryToken { token } = self else { return None };
+        sensitive(&format!("Bearer {}", token.expose_secret()))
     }
+}
+
+/// A header that no log prints; `None` when it holds control characters.
+pub(crate) fn sensitive(value: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 // === impl Fingerprint ===
@@ -236,90 +219,71 @@ impl fmt::Debug for Fingerprint {
 mod tests {
     use super::*;
 
-    fn basic(credential: &Credential) -> Option<(&str, &str)> {
-        match credential {
-            Credential::Basic { username, password } => Some((username, password.expose_secret())),
-            _ => None,
-        }
+    fn basic(username: &str, password: &str) -> Credential {
+        Credential::Basic { username: username.into(), password: password.into() }
     }
 
-    fn why(credential: &Credential) -> &str {
-        match credential {
-            Credential::Unusable { why } => why,
-            other => panic!("{other:?} is not Unusable"),
-        }
-    }
-
-    fn read(json: &str, host: &str) -> Credential {
-        from_docker_config_json(json.as_bytes(), host)
-    }
-
-    #[test]
-    fn exact_hosts_only() {
-        let json =
-            r#"{"auths":{"ghcr.io":{"username":"u","password":"p"},"127.0.0.1:5000":{"auth":"YTpi"}}}"#;
-        assert_eq!(basic(&read(json, "ghcr.io")), Some(("u", "p")));
-        assert_eq!(basic(&read(json, "127.0.0.1:5000")), Some(("a", "b")));
-        for other in ["evil.ghcr.io", "ghcr.io:443", "io", "127.0.0.1:5001"] {
-            assert!(matches!(read(json, other), Credential::Anonymous), "{other}");
-        }
-    }
-
-    #[test]
-    fn docker_hub_has_many_names() {
-        for key in ["https://index.docker.io/v1/", "index.docker.io", "registry-1.docker.io", "docker.io"] {
-            let json = format!(r#"{{"auths":{{"{key}":{{"auth":"YTpi"}}}}}}"#);
-            assert_eq!(basic(&read(&json, "docker.io")), Some(("a", "b")), "{key}");
-        }
-    }
-
-    #[test]
-    fn keys_with_scheme_or_path_mean_their_host() {
-        let json = r#"{"auths":{"https://GHCR.io/v2/":{"auth":"YTpi"},"ghcr.io/acme":{"auth":"eDp5"}}}"#;
-        assert_eq!(basic(&read(json, "ghcr.io")), Some(("x", "y")), "first in byte order");
-        let json = r#"{"auths":{"ghcr.io/acme":{"auth":"eDp5"},"ghcr.io":{"auth":"YTpi"}}}"#;
-        assert_eq!(basic(&read(json, "ghcr.io")), Some(("a", "b")), "the plain host wins");
-    }
-
-    #[test]
-    fn base64_is_read_padded_and_bare() {
-        for auth in ["dXNlcjpwdw==", "dXNlcjpwdw"] {
-            let json = format!(r#"{{"auths":{{"r.io":{{"auth":"{auth}"}}}}}}"#);
-            assert_eq!(basic(&read(&json, "r.io")), Some(("user", "pw")));
-        }
-    }
-
-    #[test]
-    fn unusable_entries_say_why_and_never_what() {
-        for (entry, words) in [
-            (r#"{"auth":"hunter2!"}"#, "base64"),
-            (r#"{"auth":"aHVudGVyMg=="}"#, "user:password"),
-            (r#"{"identitytoken":"hunter2"}"#, "identity token"),
-            (r#"{"username":"hunter2"}"#, "no `auth`"),
-            ("{}", "no `auth`"),
-        ] {
-            let credential = read(&format!(r#"{{"auths":{{"r.io":{entry}}}}}"#), "r.io");
-            assert!(why(&credential).contains(words), "{}", why(&credential));
-            assert!(!format!("{credential:?}").contains("hunter2"));
-        }
-    }
-
-    #[test]
-    fn wrong_json_is_named_by_place_only() {
-        for json in ["hunter2", r#"{"auths":{"r.io":{"auth":{"x":"hunter2"}}}}"#, r#"{"auths":"hunter2"}"#] {
-            let credential = read(json, "r.io");
-            assert!(why(&credential).contains("line 1, column"), "{}", why(&credential));
-            assert!(!why(&credential).contains("hunter2"));
-        }
+    fn from(credential: Credential, source: &str) -> Candidate {
+        Candidate { credential, source: source.into() }
     }
 
     #[test]
     fn fingerprints_tell_identities_apart_and_show_nothing() {
-        let of =
-            |u: &str, p: &str| Credential::Basic { username: u.into(), password: p.into() }.fingerprint();
+        let of = |username: &str, password: &str| basic(username, password).fingerprint();
         assert_eq!(of("a", "b"), of("a", "b"));
         assert_ne!(of("a", "b:c"), of("a:b", "c"));
-        assert_ne!(of("a", "b"), Credential::Anonymous.fingerprint());
+        let identity = Credential::IdentityToken { username: Some("a".into()), token: "b".into() };
+        assert_ne!(of("a", "b"), identity.fingerprint());
+        let (one, none) = (Credentials::from(basic("a", "b")), Credentials::default());
+        assert_ne!(one.fingerprint(), none.fingerprint());
+        assert_ne!(one.fingerprint(), one.clone().with_unusable("x").fingerprint());
         assert_eq!(format!("{:?}", of("a", "b")), "Fingerprint(…)");
+    }
+
+    #[test]
+    fn one_credential_from_two_places_is_tried_once() {
+        let mut credentials = Credentials::default();
+        credentials.push(from(basic("a", "b"), "first"));
+        credentials.push(from(basic("a", "b"), "second"));
+        assert_eq!(credentials.candidates().len(), 1);
+        for number in 0..100 {
+            credentials.push(from(basic("a", &number.to_string()), "third"));
+        }
+        assert_eq!(credentials.candidates().len(), CANDIDATES_MAX);
+        assert_eq!(
+            credentials.problems(),
+            ["only 8 credentials are tried: remove those that are not needed"]
+        );
+    }
+
+    #[test]
+    fn nobody_is_asked_only_when_nothing_else_can_be_used() {
+        let mut skipped = Credentials::default();
+        skipped.skip("the pull secret is gone");
+        assert_eq!((skipped.refusal(), skipped.is_configured()), (None, true));
+        let unusable = skipped.with_unusable("the Secret is empty");
+        assert_eq!(unusable.refusal().as_deref(), Some("the Secret is empty; the pull secret is gone"));
+        let mut both = unusable;
+        both.push(from(basic("a", "b"), "x"));
+        assert_eq!(both.refusal(), None);
+        assert!(!Credentials::default().is_configured());
+    }
+
+    #[test]
+    fn a_secret_is_in_no_debug_output() {
+        for credential in [
+            basic("a", "hunter2"),
+            Credential::IdentityToken { username: None, token: "hunter2".into() },
+            Credential::RegistryToken { token: "hunter2".into() },
+        ] {
+            assert!(!format!("{:?}", Credentials::from(credential)).contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn a_password_that_no_header_can_hold_is_still_base64() {
+        assert!(basic("a", "b\r\nX: y").basic_header().is_some());
+        let token = Credential::RegistryToken { token: "b\r\nX: y".into() };
+        assert!(token.bearer_header().is_none());
     }
 }

@@ -1,12 +1,10 @@
 //! Where the user's own docker config file has a credential: its file and key, for sentences that say what to mend.
 //! Never the credential itself.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::model::Repository;
-use crate::registry::identity::credentials::{DockerConfig, Entry, host_of_key, parse};
-use crate::registry::identity::docker_config::read;
+use crate::registry::identity::docker_config;
 
 /// Where the command line's credential for a repository comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +20,11 @@ pub struct Origin {
 pub enum Found {
     /// There is no file.
     NoFile,
-    /// The file cannot be read or is not the JSON it should be.
-    Unreadable,
+    /// The file, or what it has for this repository, cannot be used.
+    Unusable,
     /// Nothing in the file is for this repository.
     NoEntry,
-    /// The entry of `auths` with this key.
+    /// The entry of `auths` with this key, without scheme and version path; of several, which are tried in turn, all keys with commas between them.
     Key(String),
     /// A credential helper, without its prefix `docker-credential-`.
     Helper(String),
@@ -36,7 +34,7 @@ pub enum Found {
 
 impl Origin {
     /// Looks for the credential of `repository` in the docker config file at `file`, as
-    /// [`docker_config::credential`](crate::registry::docker_config::credential) does.
+    /// [`docker_config::find`] does.
     pub fn of(file: Option<&Path>, repository: &Repository) -> Self {
         let found = file.map_or(Found::NoFile, |file| Found::at(file, repository));
         Self { file: file.map(Path::to_path_buf), found }
@@ -47,28 +45,20 @@ impl Origin {
 
 impl Found {
     fn at(file: &Path, repository: &Repository) -> Self {
-        match read(file) {
-            Ok(bytes) => {
-                parse(&bytes).map_or(Self::Unreadable, |config| Self::within(&config, repository.host()))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Self::NoFile,
-            Err(_) => Self::Unreadable,
+        let credentials = match docker_config::find(file, repository) {
+            docker_config::Found::Helper(helper) => return Self::Helper(helper.name),
+            docker_config::Found::Credentials(credentials) => credentials,
+        };
+        if credentials.refusal().is_some() {
+            return Self::Unusable;
         }
-    }
-
-    fn within(config: &DockerConfig, host: &str) -> Self {
-        let helper = config.helpers.iter().find(|(key, _)| host_of_key(key) == host);
-        if let Some((_, helper)) = helper {
-            return Self::Helper(helper.clone());
-        }
-        let means_host = |(key, _): &(&String, &Entry)| host_of_key(key) == host;
-        let entry = config.auths.get_key_value(host).or_else(|| config.auths.iter().find(means_host));
-        match entry {
-            Some((_, entry)) if entry.is_empty() && !config.store.is_empty() => {
-                Self::Helper(config.store.clone())
-            }
-            Some((key, _)) => Self::Key(key.clone()),
-            None => Self::NoEntry,
+        // Sources read "the entry `KEY` of FILE".
+        let keys: Vec<&str> =
+            credentials.candidates().iter().filter_map(|one| one.source.split('`').nth(1)).collect();
+        match keys.is_empty() {
+            false => Self::Key(keys.join(", ")),
+            true if file.exists() => Self::NoEntry,
+            true => Self::NoFile,
         }
     }
 }
@@ -77,32 +67,32 @@ impl Found {
 mod tests {
     use super::*;
 
-    fn within(text: &str, repository: &str) -> Found {
-        let repository: Repository = repository.parse().unwrap();
-        Found::within(&parse(text.as_bytes()).unwrap(), repository.host())
+    fn at(file: &Path, repository: &str) -> Found {
+        Origin::of(Some(file), &repository.parse().unwrap()).found
     }
 
     #[test]
-    fn the_key_is_named_as_it_is_written() {
-        let config = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"},"ghcr.io":{"auth":"YTpi"},"s.io":{}},
-            "credsStore":"desktop","credHelpers":{"123.dkr.ecr.eu-west-1.amazonaws.com":"ecr-login"}}"#;
+    fn the_keys_are_named_in_the_order_in_which_they_are_tried() {
+        let config = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"YTpi"},"ghcr.io/acme":{"auth":"YTpi"},
+            "ghcr.io":{"auth":"YTpj"},"e.io":{}},"credHelpers":{"123.dkr.ecr.eu-west-1.amazonaws.com":"ecr-login"}}"#;
+        let file = std::env::temp_dir().join(format!("tidegate-{}-origin.json", std::process::id()));
+        std::fs::write(&file, config).unwrap();
         for (repository, expected) in [
-            ("acme/app", Found::Key("https://index.docker.io/v1/".into())),
-            ("ghcr.io/acme/app", Found::Key("ghcr.io".into())),
-            ("s.io/acme/app", Found::Helper("desktop".into())),
+            ("acme/app", Found::Key("docker.io".into())),
+            ("ghcr.io/acme/app", Found::Key("ghcr.io/acme, ghcr.io".into())),
             ("123.dkr.ecr.eu-west-1.amazonaws.com/app", Found::Helper("ecr-login".into())),
             ("quay.io/acme/app", Found::NoEntry),
+            ("e.io/app", Found::Unusable),
         ] {
-            assert_eq!(within(config, repository), expected, "{repository}");
+            assert_eq!(at(&file, repository), expected, "{repository}");
         }
+        std::fs::remove_file(&file).unwrap();
     }
 
     #[test]
     fn a_file_that_is_absent_or_unreadable_is_said_to_be_so() {
-        let repository: Repository = "ghcr.io/acme/app".parse().unwrap();
-        assert_eq!(Origin::of(None, &repository).found, Found::NoFile);
-        assert_eq!(Origin::of(Some(Path::new("/does/not/exist")), &repository).found, Found::NoFile);
-        let folder = std::env::temp_dir();
-        assert_eq!(Origin::of(Some(&folder), &repository).found, Found::Unreadable);
+        assert_eq!(Origin::of(None, &"ghcr.io/acme/app".parse().unwrap()).found, Found::NoFile);
+        assert_eq!(at(Path::new("/does/not/exist"), "ghcr.io/acme/app"), Found::NoFile);
+        assert_eq!(at(&std::env::temp_dir(), "ghcr.io/acme/app"), Found::Unusable);
     }
 }

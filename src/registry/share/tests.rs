@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::model::{DoubtKind, Repository};
 use crate::registry::Access;
-use crate::registry::identity::credentials::Credential;
+use crate::registry::identity::credentials::{Credential, Credentials};
 
 /// Answers with a digest that counts the questions, after a second each.
 struct Desk {
@@ -145,11 +145,13 @@ async fn a_registry_that_said_when_is_not_asked_before() {
 #[tokio::test(start_paused = true)]
 async fn every_part_of_an_identity_keeps_answers_apart() {
     let basic = |user: &str| Access {
-        credential: Credential::Basic { username: user.into(), password: "p".to_owned().into() },
+        credentials: Credential::Basic { username: user.into(), password: "p".to_owned().into() }.into(),
         ..Access::default()
     };
-    let unusable =
-        |why: &str| Access { credential: Credential::Unusable { why: why.into() }, ..Access::default() };
+    let unusable = |why: &str| Access {
+        credentials: Credentials::default().with_unusable(why.to_owned()),
+        ..Access::default()
+    };
     let insecure = Access { insecure: true, ..Access::default() };
     let keys = [
         key(),

@@ -43,9 +43,9 @@ async fn wrong_or_no_passwords_are_unknown_auth() {
 #[tokio::test]
 async fn an_unusable_credential_asks_nobody() {
     let fixture = Fixture::with_app(Guard::Open).await;
-    let credential = Credential::Unusable { why: "the Secret is empty; fill it".into() };
+    let credentials = Credentials::default().with_unusable("the Secret is empty; fill it");
     let subject = Subject::new();
-    let seen = subject.app_as(&fixture, &Access { credential, insecure: true, ..Access::default() }).await;
+    let seen = subject.app_as(&fixture, &Access { credentials, ..open() }).await;
     assert!(doubt(&seen, DoubtKind::Auth).message.contains("the Secret is empty"));
     assert_eq!(subject.requests(), 0);
 }
@@ -181,13 +181,13 @@ async fn a_token_that_ends_early_is_replaced_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tokens_are_renewed_before_they_end() {
-    for (life, good_secs) in [(Some(300), 270), (None, 54), (Some(86_400), 3_240)] {
+async fn tokens_are_renewed_at_eight_tenths_of_their_life() {
+    for (life, fresh_secs) in [(Some(300), 240), (None, 48), (Some(86_400), 2_880)] {
         let fixture = Fixture::with_app(Guard::Bearer).await;
         fixture.world(|world| world.token_life_secs = life);
         let subject = Subject::new();
         assert!(subject.app(&fixture).await.is_present());
-        for (wait, tokens) in [(good_secs - 1, 0), (2, 1)] {
+        for (wait, tokens) in [(fresh_secs - 1, 0), (2, 1)] {
             tokio::time::advance(Duration::from_secs(wait)).await;
             fixture.log();
             assert!(subject.head(&fixture).await.is_present());

@@ -21,11 +21,11 @@ use crate::registry::evidence::manifest::{OCI_INDEX, OCI_MANIFEST};
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guard {
     Open,
-    /// user / hunter2.
+    /// user / [`World::password`].
     Basic,
-    /// A token; user / hunter2 or nobody may fetch one, see [`State::anonymous_tokens`].
+    /// A token; the user or nobody may fetch one, see [`World::anonymous_tokens`].
     Bearer,
-    /// 404 without a challenge for who has no user / hunter2.
+    /// 404 without a challenge for who is not the user.
     Hiding,
 }
 
@@ -52,6 +52,11 @@ pub(super) struct World {
     pub(super) guard: Guard,
     pub(super) realm: String,
     pub(super) anonymous_tokens: bool,
+    pub(super) password: String,
+    /// What a POST must bring to get a token.
+    pub(super) identity_token: Option<&'static str>,
+    /// Bodies of POSTs.
+    pub(super) forms: Vec<String>,
     pub(super) token_life_secs: Option<u64>,
     pub(super) digest_header: bool,
     pub(super) page_max: usize,
@@ -113,6 +118,9 @@ impl Fixture {
             guard,
             realm: format!("http://{address}/token"),
             anonymous_tokens: true,
+            password: "hunter2".to_owned(),
+            identity_token: None,
+            forms: Vec::new(),
             token_life_secs: Some(300),
             digest_header: true,
             page_max: 1_000,
@@ -242,7 +250,10 @@ impl Fixture {
 }
 
 async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Response {
-    let reply = world.lock().unwrap().answer(&request);
+    let (parts, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 64 * 1024).await.unwrap();
+    let form = String::from_utf8(body.to_vec()).unwrap();
+    let reply = world.lock().unwrap().answer(&Request::from_parts(parts, Body::empty()), &form);
     if reply.hangs {
         std::future::pending::<()>().await;
     }
@@ -261,7 +272,7 @@ async fn answer(State(world): State<Arc<Mutex<World>>>, request: Request) -> Res
 }
 
 impl World {
-    fn answer(&mut self, request: &Request) -> Reply {
+    fn answer(&mut self, request: &Request, form: &str) -> Reply {
         let verb = request.method().as_str();
         let target = request.uri().path_and_query().unwrap().as_str().to_owned();
         let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap());
@@ -270,6 +281,9 @@ impl World {
             Some(scheme) => format!("{verb} {target} +{scheme}"),
             None => format!("{verb} {target}"),
         });
+        if verb == "POST" {
+            self.forms.push(form.to_owned());
+        }
         let fits =
             |script: &&mut Script| script.times > 0 && script.verb == verb && target.contains(&script.path);
         if let Some(script) = self.scripts.iter_mut().find(fits) {
@@ -277,8 +291,8 @@ impl World {
             return script.reply.clone();
         }
         let path = request.uri().path();
-        if path == "/token" {
-            return self.token(authorization);
+        if path == "/token" || path == "/token2" {
+            return self.token(verb, authorization, form);
         }
         if let Some(refusal) = self.refuse(authorization) {
             return refusal;
@@ -294,8 +308,14 @@ impl World {
         }
     }
 
-    fn token(&mut self, authorization: Option<&str>) -> Reply {
-        let allowed = authorization.map_or(self.anonymous_tokens, is_user);
+    fn token(&mut self, verb: &str, authorization: Option<&str>, form: &str) -> Reply {
+        let allowed = match (verb, authorization) {
+            ("POST", _) => self
+                .identity_token
+                .is_some_and(|token| form.split('&').any(|pair| pair == format!("refresh_token={token}"))),
+            (_, Some(authorization)) => self.is_user(authorization),
+            (_, None) => self.anonymous_tokens,
+        };
         if !allowed {
             return error(401, "UNAUTHORIZED");
         }
@@ -314,12 +334,17 @@ impl World {
         let challenge = format!(r#"Bearer realm="{}",service="fixture""#, self.realm);
         match self.guard {
             Guard::Open => None,
-            Guard::Basic | Guard::Hiding if authorization.is_some_and(is_user) => None,
+            Guard::Basic | Guard::Hiding if authorization.is_some_and(|value| self.is_user(value)) => None,
             Guard::Basic => Some(error(401, "UNAUTHORIZED").header("www-authenticate", "Basic realm=\"x\"")),
             Guard::Bearer if bearer.is_some_and(|token| self.tokens.contains(token)) => None,
             Guard::Bearer => Some(error(401, "UNAUTHORIZED").header("www-authenticate", &challenge)),
             Guard::Hiding => Some(error(404, "NAME_UNKNOWN")),
         }
+    }
+
+    fn is_user(&self, authorization: &str) -> bool {
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("user:{}", self.password));
+        authorization.strip_prefix("Basic ") == Some(&pair)
     }
 
     fn manifest_answer(&self, reference: &str) -> Reply {
@@ -346,11 +371,6 @@ impl World {
             _ => reply,
         }
     }
-}
-
-fn is_user(authorization: &str) -> bool {
-    authorization.strip_prefix("Basic ")
-        == Some(base64::engine::general_purpose::STANDARD.encode("user:hunter2").as_str())
 }
 
 pub(super) fn error(status: u16, code: &str) -> Reply {

@@ -3,6 +3,7 @@
 mod auth;
 mod blobs;
 mod fixture;
+mod identity;
 mod look;
 mod pace;
 mod reach;
@@ -18,7 +19,7 @@ use jiff::Timestamp;
 
 use crate::model::sighting::{Doubt, DoubtKind};
 use crate::model::{Digest, ImageEvidence, Platform, Repository, Sighting, Verify};
-use crate::registry::identity::credentials::Credential;
+use crate::registry::identity::credentials::{Credential, Credentials};
 use crate::registry::wire::resolve::Names;
 use crate::registry::{Access, Client, Depth, Pace, Question, Registry as _, RequestRecord};
 use crate::telemetry::clock::Clock;
@@ -85,8 +86,8 @@ fn open() -> Access {
 }
 
 fn basic(username: &str, password: &str) -> Access {
-    let credential = Credential::Basic { username: username.into(), password: password.to_owned().into() };
-    Access { credential, insecure: true, ..Access::default() }
+    let credential = Credential::Basic { username: username.into(), password: password.into() };
+    Access { credentials: credential.into(), ..open() }
 }
 
 fn repository(fixture: &Fixture) -> Repository {

@@ -224,7 +224,7 @@ mod tests {
     fn way(clients: &Clients, host: &str, url: &str, user: usize) -> (Arc<Route>, Way) {
         let repository: Repository = format!("{host}/acme/app").parse().unwrap();
         let credential = Credential::Basic { username: user.to_string(), password: "p".to_owned().into() };
-        let access = Access { credential, insecure: true, ..Access::default() };
+        let access = Access { credentials: credential.into(), insecure: true, ..Access::default() };
         let route = Place::new(&access, &repository).unwrap().route;
         let way = clients.way(&route, &url.parse().unwrap(), false).unwrap();
         (route, way)

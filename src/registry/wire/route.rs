@@ -55,7 +55,7 @@ impl Route {
 
 /// Everything of an access that changes what is seen, as one (docs/adr/0003).
 pub(crate) fn identity(access: &Access) -> Fingerprint {
-    own_way(access).into_iter().fold(access.credential.fingerprint(), Fingerprint::and)
+    own_way(access).into_iter().fold(access.credentials.fingerprint(), Fingerprint::and)
 }
 
 /// The CAs, client certificate and proxy that the asker brought along; `None` is the way that all others go.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 use url::Url;
 
@@ -45,6 +46,8 @@ pub enum Verb {
     Get,
     /// HEAD.
     Head,
+    /// POST of a form to a token server, the one request that is not a read: it changes nothing that we know of.
+    Post,
 }
 
 /// One request that was sent; each redirect is one more.
@@ -73,6 +76,8 @@ pub(crate) struct Ask {
     pub(crate) url: Url,
     pub(crate) accept: &'static str,
     pub(crate) authorization: Option<HeaderValue>,
+    /// Body of a POST, `application/x-www-form-urlencoded`. It holds a credential, so it is never redirected.
+    pub(crate) form: Option<SecretString>,
     /// Largest body of a 200.
     pub(crate) body_max_bytes: usize,
     /// How its hosts are reached.
@@ -145,6 +150,9 @@ impl Transport {
                 Step::Redirect(next) => next,
             };
             let refuse = |why: String| Failure::Redirect { host: host_and_port(&next), why };
+            if ask.form.is_some() {
+                return Err(refuse("a credential is sent to one address only".to_owned()));
+            }
             if !guard::same_origin(&next, &registry) {
                 if ask.kind != RequestKind::Blob {
                     return Err(refuse("only blobs may lie on another host".to_owned()));
@@ -200,10 +208,16 @@ impl Transport {
         let method = match ask.verb {
             Verb::Get => http::Method::GET,
             Verb::Head => http::Method::HEAD,
+            Verb::Post => http::Method::POST,
         };
         let mut request = way.client.request(method, ask.url.clone()).header(header::ACCEPT, ask.accept);
         if let Some(authorization) = &ask.authorization {
             request = request.header(header::AUTHORIZATION, authorization.clone());
+        }
+        if let Some(form) = &ask.form {
+            request = request
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.expose_secret().to_owned());
         }
         let record = RequestRecord {
             host: host_and_port(&ask.url),

@@ -13,7 +13,7 @@ const JOB_UID: &str = "11aa-job";
 
 /// Our Job, with the conditions of its status that are True.
 fn our_job(conditions: &[(&str, &str)]) -> Job {
-    let mut job = job(&set(), &request("ghcr.io/acme/worker", "linux/arm64"), None);
+    let mut job = job(&set(), &request("ghcr.io/acme/worker", "linux/arm64"), &[]);
     let conditions: Vec<Value> = conditions
         .iter()
         .map(|(kind, reason)| json!({"type": kind, "status": "True", "reason": reason}))

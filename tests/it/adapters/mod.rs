@@ -1,5 +1,6 @@
 //! Smoke Jobs and targets against the embedded Kubernetes API, in virtual time.
 
+mod credentials;
 mod smoke;
 mod targets;
 

@@ -57,8 +57,8 @@ async fn a_test_is_started_once_read_and_discarded() {
     let set = owner(&server, "acme").await;
     let request = request("linux/amd64", 1);
     assert!(jobs.observe(&set).await.unwrap().is_empty());
-    assert_eq!(jobs.start(&set, &request, Some("pull")).await.unwrap(), Started::Created);
-    assert_eq!(jobs.start(&set, &request, Some("pull")).await.unwrap(), Started::Found);
+    assert_eq!(jobs.start(&set, &request, &["pull".to_owned()]).await.unwrap(), Started::Created);
+    assert_eq!(jobs.start(&set, &request, &["pull".to_owned()]).await.unwrap(), Started::Found);
     assert!(matches!(only(&jobs, &set).await.view, SmokeView::Running { waiting_for: None, .. }));
     run_for(&node, 30).await;
     let job = only(&jobs, &set).await;
@@ -69,7 +69,7 @@ async fn a_test_is_started_once_read_and_discarded() {
     jobs.discard(&set, &job).await.unwrap();
 
     // A Job that was made anew under the same name is not the one that was to go.
-    assert_eq!(jobs.start(&set, &request, None).await.unwrap(), Started::Created);
+    assert_eq!(jobs.start(&set, &request, &[]).await.unwrap(), Started::Created);
     jobs.discard(&set, &job).await.unwrap();
     assert_ne!(only(&jobs, &set).await.uid, job.uid);
 }
@@ -79,7 +79,7 @@ async fn a_test_that_fails_says_how() {
     let (server, node) = world(Some(&[(EXIT_CODE_LABEL, "3")]));
     let jobs = Jobs::new(client(&server));
     let set = owner(&server, "acme").await;
-    jobs.start(&set, &request("linux/amd64", 2), None).await.unwrap();
+    jobs.start(&set, &request("linux/amd64", 2), &[]).await.unwrap();
     run_for(&node, 60).await;
     assert_eq!(server.objects("", "pods").len(), 2, "one pod for each attempt");
     assert_eq!(ended(&only(&jobs, &set).await), (SmokeOutcome::Failed, Some(3), "exited with code 3"));
@@ -90,7 +90,7 @@ async fn a_test_that_hangs_times_out() {
     let (server, node) = world(Some(&[(RUN_FOR_LABEL, "1000")]));
     let jobs = Jobs::new(client(&server));
     let set = owner(&server, "acme").await;
-    jobs.start(&set, &request("linux/amd64", 1), None).await.unwrap();
+    jobs.start(&set, &request("linux/amd64", 1), &[]).await.unwrap();
     run_for(&node, 90).await;
     assert_eq!(ended(&only(&jobs, &set).await), (SmokeOutcome::Failed, None, "timed out after 1m"));
 }
@@ -100,7 +100,7 @@ async fn what_never_started_is_no_verdict() {
     let (server, node) = world(None);
     let jobs = Jobs::new(client(&server));
     let set = owner(&server, "acme").await;
-    jobs.start(&set, &request("linux/amd64", 1), None).await.unwrap();
+    jobs.start(&set, &request("linux/amd64", 1), &[]).await.unwrap();
     run_for(&node, 20).await;
     let SmokeView::Running { waiting_for: Some(what), .. } = only(&jobs, &set).await.view else { panic!() };
     assert!(
@@ -119,7 +119,7 @@ async fn a_platform_without_a_node_is_named() {
     let (server, node) = world(Some(&[]));
     let jobs = Jobs::new(client(&server));
     let set = owner(&server, "acme").await;
-    jobs.start(&set, &request("linux/arm64", 1), None).await.unwrap();
+    jobs.start(&set, &request("linux/arm64", 1), &[]).await.unwrap();
     run_for(&node, 20).await;
     let SmokeView::Running { waiting_for: Some(what), .. } = only(&jobs, &set).await.view else { panic!() };
     assert!(what.starts_with("no node for linux/arm64 (Unschedulable: "), "{what}");
@@ -131,18 +131,18 @@ async fn a_job_of_somebody_else_is_neither_read_nor_replaced() {
     let jobs = Jobs::new(client(&server));
     let set = owner(&server, "acme").await;
     let request = request("linux/amd64", 1);
-    let mut foreign = tidegate::smoke::job::job(&set, &request, None);
+    let mut foreign = tidegate::smoke::job::job(&set, &request, &[]);
     foreign.metadata.owner_references = None;
     let all: Api<Job> = Api::namespaced(client(&server), "acme");
     all.create(&PostParams::default(), &foreign).await.unwrap();
     assert!(jobs.observe(&set).await.unwrap().is_empty());
-    let error = jobs.start(&set, &request, None).await.unwrap_err();
+    let error = jobs.start(&set, &request, &[]).await.unwrap_err();
     assert!(matches!(error, SmokeError::Taken { .. }), "{error}");
     assert!(error.to_string().contains("delete it: kubectl -n acme delete job tg-"), "{error}");
 
     // Two sets, and a set that was made anew, never share a Job.
     let again = owner(&server, "acme-made-anew").await;
-    assert_eq!(jobs.start(&again, &request, None).await.unwrap(), Started::Created);
+    assert_eq!(jobs.start(&again, &request, &[]).await.unwrap(), Started::Created);
     assert!(jobs.observe(&set).await.unwrap().is_empty());
     assert_eq!(jobs.observe(&again).await.unwrap().len(), 1);
 }

@@ -279,3 +279,37 @@ async fn quiet_leaves_the_data_and_the_exit_code() {
     assert_eq!((quiet.code, quiet.stderr.as_str()), (3, ""));
     assert_eq!(quiet.stdout, shop.check(&["--tag", "main-7"]).stdout);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_helper_is_asked_once_for_its_host() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let auth = Auth::Basic(Credentials::new("ci", "hunter2"));
+    let shop = Shop::with(Options { auth, ..Options::default() }).await;
+    shop.push_all("main-7");
+    let folder = Folder::new("credential-helper");
+    let config = serde_json::json!({"credHelpers": {shop.registry.host(): "shop"}});
+    std::fs::write(folder.0.join("config.json"), config.to_string()).unwrap();
+    let check = |secret: &str| {
+        let asked = folder.0.join("asked");
+        let script = format!(
+            "#!/bin/sh\nread -r server\necho \"$1 $server\" >>'{}'\nprintf '{{\"Username\":\"ci\",\"Secret\":\"{secret}\"}}'\n",
+            asked.display()
+        );
+        let program = folder.0.join("docker-credential-shop");
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let set = shop.release_set(", platforms: [linux/amd64, linux/arm64]", "");
+        let call = Call::new(&["check", "-f", "-", "--tag", "main-7"])
+            .env("DOCKER_CONFIG", &folder.0)
+            .env("PATH", &folder.0);
+        (call.stdin(set).answer(), std::fs::read_to_string(asked).unwrap())
+    };
+    let (right, asked) = check("hunter2");
+    assert_eq!(right.code, 0, "{}", right.whole());
+    assert_eq!(asked, format!("get {}\n", shop.registry.host()), "once for three images");
+    let (wrong, _) = check("wr0ng");
+    assert_eq!(wrong.code, 7, "{}", wrong.whole());
+    assert!(wrong.whole().contains("the credential helper `shop`"), "{}", wrong.whole());
+    assert!(!wrong.whole().contains("wr0ng"), "{}", wrong.whole());
+}

@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod control_plane;
 pub mod counter;
 pub mod push;
+pub mod registries;
 pub mod registry;
 pub mod server;
 pub mod story;

@@ -13,6 +13,7 @@ const ANY_MANIFEST: &str = "application/vnd.oci.image.index.v1+json, application
 pub struct Pusher {
     registry: Url,
     client: Client,
+    login: Option<(String, String)>,
 }
 
 // === impl Pusher ===
@@ -21,7 +22,13 @@ impl Pusher {
     /// Pushes to the registry at `url`, for example `http://127.0.0.1:5000/`.
     pub fn new(url: &Url) -> Self {
         super::install_crypto();
-        Self { registry: url.clone(), client: Client::new() }
+        Self { registry: url.clone(), client: Client::new(), login: None }
+    }
+
+    /// Pushes as that user, by Basic.
+    #[must_use]
+    pub fn login(self, username: &str, password: &str) -> Self {
+        Self { login: Some((username.to_owned(), password.to_owned())), ..self }
     }
 
     /// Pushes an image of one platform, tagged when `tag` is given and by digest alone otherwise. Answers its digest.
@@ -72,6 +79,12 @@ impl Pusher {
         expect(request, &[StatusCode::ACCEPTED]).await;
     }
 
+    /// Deletes a blob; manifests that name it stay.
+    pub async fn delete_blob(&self, repository: &str, digest: &str) {
+        let request = self.request(Method::DELETE, &format!("{repository}/blobs/{digest}"));
+        expect(request, &[StatusCode::ACCEPTED]).await;
+    }
+
     /// Uploads a blob unless it is there: POST for a place, then PUT of the whole.
     async fn blob(&self, repository: &str, blob: &Content) {
         let head = self.request(Method::HEAD, &format!("{repository}/blobs/{}", blob.digest));
@@ -84,8 +97,7 @@ impl Pusher {
         let mut place = accepted.url().join(&header(&accepted, "location")).expect("Location is a URL");
         place.query_pairs_mut().append_pair("digest", &blob.digest);
         let upload = self
-            .client
-            .put(place)
+            .authorised(self.client.put(place))
             .header("content-type", "application/octet-stream")
             .body(blob.bytes.clone());
         expect(upload, &[StatusCode::CREATED]).await;
@@ -93,7 +105,14 @@ impl Pusher {
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = self.registry.join(&format!("v2/{path}")).expect("repository and reference form a path");
-        self.client.request(method, url)
+        self.authorised(self.client.request(method, url))
+    }
+
+    fn authorised(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.login {
+            Some((username, password)) => request.basic_auth(username, Some(password)),
+            None => request,
+        }
     }
 }
 

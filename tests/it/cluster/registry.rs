@@ -10,8 +10,8 @@ use super::tools::Tools;
 /// What [`Registry::start`] needs, for `hack/tools`.
 pub const TOOLS: [&str; 1] = ["registry"];
 
-/// Where Debian's package docker-registry puts its executable.
-pub const DEBIAN: &str = "/usr/bin/docker-registry";
+/// What [`Registry::start_each`] needs.
+pub const BOTH: [&str; 2] = ["registry", "docker-registry"];
 
 /// A running registry that keeps its content on disk until it is dropped.
 pub struct Registry {
@@ -29,11 +29,16 @@ impl Registry {
         Some(Self::run(tools.path("registry")).await)
     }
 
-    /// Starts every real registry that is to be had: distribution, and Debian's docker-registry where it is installed.
+    /// Starts both real registries that keep to the same configuration: distribution, and its older version
+    /// docker-registry; none after one printed line when a tool is missing (a panic under `CI`).
     pub async fn start_each(suite: &str) -> Vec<Self> {
-        let debian = Path::new(DEBIAN);
-        let debian = if debian.exists() { Some(Self::run(debian).await) } else { None };
-        Self::start(suite).await.into_iter().chain(debian).collect()
+        let mut started = Vec::new();
+        if let Some(tools) = Tools::require(suite, &BOTH) {
+            for name in BOTH {
+                started.push(Self::run(tools.path(name)).await);
+            }
+        }
+        started
     }
 
     /// Starts an empty registry from the executable `program`: distribution, or its older version docker-registry.

@@ -68,7 +68,7 @@ async fn identities_share_no_connection() {
     let (client, host) = (client(), world.registry.host());
     let credential = Credential::Basic { username: "u".to_owned(), password: "p".to_owned().into() };
     let anonymous = world.access();
-    let named = Access { credential, ..world.access() };
+    let named = Access { credentials: credential.into(), ..world.access() };
     look_at_all(&client, &anonymous, &host).await;
     look_at_all(&client, &anonymous, &host).await;
     assert_eq!(world.registry.connections(), 1);

@@ -10,6 +10,7 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tidegate::api::ReleaseSetStatus;
+use tidegate::api::v1alpha1::TargetStatus;
 use tidegate::cli::demo::scenario::{Expect, Scenario, Seen, Step, World};
 use tidegate::cli::demo::world::index_of;
 
@@ -42,10 +43,25 @@ async fn play(mut real: Real, scenario: &Scenario) {
         act(&mut real, scenario, step, &mut pushed).await;
         // A step without expectation is looked at too, so that what it changes is seen before the next.
         let expect = step.expect.as_ref().unwrap_or(&nothing);
-        let status = real.look(SET, |status| expect.differences(&Seen::of(status))).await;
+        let status = real
+            .look(SET, |status| {
+                let mut differences = expect.differences(&Seen::of(status));
+                // The commit is one write and its targets come after it.
+                differences.extend(behind(status));
+                differences
+            })
+            .await;
         assert_carried(&real, scenario, &status, &pushed).await;
     }
     assert_order(&real, scenario, &beginning).await;
+}
+
+/// Targets that do not carry what is promoted yet.
+fn behind(status: &ReleaseSetStatus) -> Vec<String> {
+    let Some(promoted) = &status.promoted else { return Vec::new() };
+    let carries = |target: &&TargetStatus| target.sequence == Some(promoted.sequence);
+    let behind = status.targets.iter().filter(|target| !carries(target));
+    behind.map(|target| format!("target {} carries {:?}", target.name, target.sequence)).collect()
 }
 
 /// (image, tag) → digest of the index that was pushed last.

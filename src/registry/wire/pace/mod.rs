@@ -227,7 +227,7 @@ mod tests {
             }
         });
         let pacer = Pacer::new(Pace::default(), clock, Some(observer));
-        let identity = crate::registry::Access::default().credential.fingerprint();
+        let identity = crate::registry::Access::default().credentials.fingerprint();
         let turn =
             || Turn { asker: "a/b".into(), identity, own_way: None, deadline: Instant::now() + LOOK_LIMIT };
         let url = |number: usize| format!("https://r{number}.io/v2/").parse::<Url>().unwrap();

@@ -118,7 +118,7 @@ impl Quotas {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::credentials::Credential;
+    use crate::registry::credentials::Credentials;
 
     fn headers(limit: &str, remaining: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -148,8 +148,8 @@ mod tests {
 
     #[test]
     fn the_last_tenth_goes_at_the_pace_of_the_limit_and_only_for_its_identity() {
-        let anonymous = Credential::Anonymous.fingerprint();
-        let other = Credential::Unusable { why: String::new() }.fingerprint();
+        let anonymous = Credentials::default().fingerprint();
+        let other = Credentials::default().with_unusable("x").fingerprint();
         let start = Instant::now();
         let later = |secs| start + Duration::from_secs(secs);
         let mut quotas = Quotas::default();
