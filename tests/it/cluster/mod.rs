@@ -1,13 +1,17 @@
 //! Real parts for the suites: etcd and kube-apiserver ([`control_plane::ControlPlane`]), distribution
-//! ([`registry::Registry`]) and what is pushed to it ([`push::Pusher`]). All on loopback, none outliving the test process.
+//! ([`registry::Registry`]), what is pushed to it ([`push::Pusher`]) and what it is asked ([`counter::Counter`]). All on
+//! loopback, none outliving the test process.
 
 pub mod certificates;
 pub mod control_plane;
+pub mod counter;
 pub mod push;
 pub mod registries;
 pub mod registry;
 pub mod server;
+pub mod story;
 pub mod tools;
+pub mod watched;
 
 mod selftest;
 
