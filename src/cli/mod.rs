@@ -4,7 +4,7 @@
 //!   args ─▶ check ─▶ input (file ─▶ spec, policy) ─▶ controller::look (the controller's eyes)
 //!      │             credential_helper (the user's docker config file)
 //!      │             judge (decision ─▶ contract::Report, exit code, hint) ─▶ render ─▶ printer
-//!      ├──▶ lint, crd
+//!      ├──▶ lint, crd, ping (registry::Client::probe)
 //!      └──▶ controller, demo
 //! ```
 //!
@@ -26,6 +26,7 @@ mod hint;
 pub mod input;
 mod judge;
 pub mod lint;
+pub mod ping;
 pub mod printer;
 mod render;
 pub mod retry;
@@ -37,7 +38,7 @@ use std::path::Path;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Command};
+use args::{Cli, Command, RegistryCommand};
 use env::Environment;
 use error::Result;
 use printer::Printer;
@@ -85,6 +86,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Check(args) => check::run(&args, context),
         Command::Explain(args) => explain::run(&args, context),
         Command::Retry(args) => retry::run(&args, context),
+        Command::Registry(RegistryCommand::Ping(args)) => ping::run(&args, context),
         Command::Lint(args) => lint::run(&args, context),
         Command::Crd => crd::run(context),
         Command::Controller(args) => controller::run(&args, context),

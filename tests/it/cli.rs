@@ -3,8 +3,9 @@
 mod check;
 mod cluster;
 mod explain;
-mod fixture;
+pub mod fixture;
 mod lint;
+mod ping;
 mod retry;
 
 use fixture::{Call, call};
@@ -13,6 +14,8 @@ use fixture::{Call, call};
 fn help_says_what_it_does_and_every_exit_code() {
     insta::assert_snapshot!("help", call(&["--help"]).whole());
     insta::assert_snapshot!("help_check", call(&["check", "--help"]).whole());
+    insta::assert_snapshot!("help_registry", call(&["registry", "--help"]).whole());
+    insta::assert_snapshot!("help_registry_ping", call(&["registry", "ping", "--help"]).whole());
     insta::assert_snapshot!("help_lint", call(&["lint", "--help"]).whole());
     insta::assert_snapshot!("help_explain", call(&["explain", "--help"]).whole());
     insta::assert_snapshot!("help_retry", call(&["retry", "--help"]).whole());
