@@ -50,6 +50,15 @@ pub enum Command {
                       In CI: `check -f releaseset.yaml --tag \"$TAG\"` succeeds once every sibling of TAG is there."
     )]
     Check(CheckArgs),
+    /// Check until the release would be promoted, or the time is up
+    #[command(
+        after_help = exit::HELP,
+        long_about = "Does what `check` does until the release would be promoted, and asks only for what is not there \
+                      yet, at the controller's pace. It ends early when waiting does not help: a gate failed, \
+                      another tag is newer, the set is held. On a terminal it shows the matrix as it fills, otherwise \
+                      one line for each change. Ctrl+C ends it with what is known."
+    )]
+    Wait(WaitArgs),
     /// Say why a ReleaseSet in a cluster stands where it stands, and what to do next
     #[command(
         long_about = "Reads a ReleaseSet from the cluster that kubectl uses and says why it stands where it \
@@ -83,6 +92,28 @@ pub enum Command {
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// How long to look; what was not answered by then is unknown
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = timeout)]
+    pub timeout: Duration,
+}
+
+/// Arguments of `wait`.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = timeout)]
+    pub timeout: Duration,
+}
+
+/// What to look at, and how.
+#[derive(Debug, Args)]
+pub struct LookArgs {
     /// The ReleaseSet, YAML or JSON; `-` reads standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
@@ -101,9 +132,6 @@ pub struct CheckArgs {
     /// How to print the answer
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ReportFormat,
-    /// How long to look; what was not answered by then is unknown
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = timeout)]
-    pub timeout: Duration,
 }
 
 /// Formats of a report.

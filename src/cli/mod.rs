@@ -30,7 +30,8 @@ pub mod ping;
 pub mod printer;
 mod render;
 pub mod retry;
-mod screen;
+pub mod screen;
+pub mod wait;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -84,6 +85,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, context: &Context) -> Result<u8> {
     match command {
         Command::Check(args) => check::run(&args, context),
+        Command::Wait(args) => wait::run(&args, context),
         Command::Explain(args) => explain::run(&args, context),
         Command::Retry(args) => retry::run(&args, context),
         Command::Registry(RegistryCommand::Ping(args)) => ping::run(&args, context),

@@ -37,10 +37,7 @@ pub struct Change {
 /// # Errors
 /// When there is no such set or gate, nobody agreed, or the API server refuses.
 pub fn run(args: &RetryArgs, context: &Context) -> Result<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::new("failed to start").caused_by(&error))?;
+    let runtime = crate::cli::check::runtime()?;
     runtime.block_on(async {
         let cluster = Cluster::connect(args.namespace.as_deref(), context.program).await?;
         retry(&cluster, args, context).await

@@ -14,6 +14,7 @@ use fixture::{Call, call};
 fn help_says_what_it_does_and_every_exit_code() {
     insta::assert_snapshot!("help", call(&["--help"]).whole());
     insta::assert_snapshot!("help_check", call(&["check", "--help"]).whole());
+    insta::assert_snapshot!("help_wait", call(&["wait", "--help"]).whole());
     insta::assert_snapshot!("help_registry", call(&["registry", "--help"]).whole());
     insta::assert_snapshot!("help_registry_ping", call(&["registry", "ping", "--help"]).whole());
     insta::assert_snapshot!("help_lint", call(&["lint", "--help"]).whole());

@@ -33,10 +33,7 @@ const WATCH_PAUSE: Duration = Duration::from_secs(2);
 /// # Errors
 /// When there is no cluster or no such set, or the API server does not answer.
 pub fn run(args: &ExplainArgs, context: &Context) -> Result<u8> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::new("failed to start").caused_by(&error))?;
+    let runtime = crate::cli::check::runtime()?;
     runtime.block_on(async {
         let cluster = Cluster::connect(args.namespace.as_deref(), context.program).await?;
         let clock = Clock::system();
