@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::api::duration;
 use crate::cli::exit;
 use crate::cli::printer::ColorChoice;
+use crate::cli::smoke_exec::SmokeCommand;
 use crate::model::{Repository, Tag};
 
 /// Heading of the options that every command takes.
@@ -126,9 +127,15 @@ pub struct LookArgs {
     /// Do not read image configs: fewer requests, but platforms are believed as the index names them
     #[arg(long)]
     pub no_config: bool,
-    /// Wait, with exit code 4, when a required smoke test was not run; `check` itself runs none
+    /// Wait, with exit code 4, when a required smoke test was not run; without --smoke-exec none is
     #[arg(long)]
     pub require_smoke: bool,
+    /// Run smoke tests by this command, for example "docker run --rm"; exit code 0 passes, anything else is exit code 4.
+    /// The image by digest follows as its last argument, or stands where {image} does; then the gate's command and
+    /// args. It sees what the test would (TIDEGATE_IMAGE and the like) as its own environment, and writes to standard
+    /// error. Tests for another platform than this machine's are not run
+    #[arg(long, value_name = "CMD")]
+    pub smoke_exec: Option<SmokeCommand>,
     /// How to print the answer
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ReportFormat,

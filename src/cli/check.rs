@@ -12,7 +12,7 @@ use crate::cli::error::{CliError, Result};
 use crate::cli::hint::{Source, Sources};
 use crate::cli::input::Input;
 use crate::cli::judge::{self, Judgement, Terms};
-use crate::cli::{Context, render};
+use crate::cli::{Context, render, smoke_exec};
 use crate::controller::look::Eyes;
 use crate::engine::clearance::Floor;
 use crate::engine::decide;
@@ -82,7 +82,10 @@ impl<'a> Request<'a> {
     /// Nothing seen yet, above the floor that was given.
     pub fn observation(&self) -> Observation {
         let floor = self.args.above.clone().map(|tag| Floor { tag, key: String::new() });
-        Observation { record: Record { floor, ..Record::default() }, ..Observation::default() }
+        // Smoke tests are run here one by one, however many could start.
+        let smoke_running_max = Some(usize::MAX);
+        let record = Record { floor, ..Record::default() };
+        Observation { record, smoke_running_max, ..Observation::default() }
     }
 
     /// How much of each image is read.
@@ -103,9 +106,37 @@ impl<'a> Request<'a> {
             tag: self.args.tag.as_ref(),
             above: self.args.above.as_ref(),
             require_smoke: self.args.require_smoke,
+            smoke_exec: self.args.smoke_exec.is_some(),
             sources: &self.sources,
         };
         judge::judge(terms, decision)
+    }
+
+    /// Looks once at what is due, and runs the smoke tests that can start then.
+    ///
+    /// # Errors
+    /// When the command of `--smoke-exec` cannot be run.
+    pub async fn round(
+        &self,
+        eyes: &Eyes<'_>,
+        observation: &mut Observation,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Decision> {
+        let decision = eyes.judge(&self.asked, observation).await;
+        self.tested(eyes, observation, decision, say).await
+    }
+
+    async fn tested(
+        &self,
+        eyes: &Eyes<'_>,
+        observation: &mut Observation,
+        decision: Decision,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Decision> {
+        match &self.args.smoke_exec {
+            Some(command) => smoke_exec::run_all(command, self, eyes, observation, decision, say).await,
+            None => Ok(decision),
+        }
     }
 
     /// One tag is asked for, whatever comes after it.
@@ -222,19 +253,22 @@ fn look(request: &Request<'_>, timeout: Duration, context: &Context) -> Result<(
     let runtime = runtime()?;
     let clock = Clock::system();
     let mut observation = request.observation();
-    let decision = runtime.block_on(async {
+    runtime.block_on(async {
         let client = Client::new(clock.clone()).paced_by(Pace::of_one_command());
+        let mut access = BTreeMap::new();
         let judged = async {
-            let access = request.access(context).await;
+            access = request.access(context).await;
             let eyes = Eyes { registry: &client, access: &access, depth: request.depth(), clock: &clock };
             eyes.judge(&request.asked, &mut observation).await
         };
-        within(timeout, judged).await
-    });
-    // What was seen so far is judged all the same; the rest is Unknown.
-    Ok(match decision {
-        Some(decision) => (decision, false),
-        None => (decide(&request.asked, &observation, clock.now()), true),
+        // What was seen so far is judged all the same; the rest is Unknown.
+        let Some(decision) = within(timeout, judged).await else {
+            return Ok((decide(&request.asked, &observation, clock.now()), true));
+        };
+        // Tests have limits of their own.
+        let eyes = Eyes { registry: &client, access: &access, depth: request.depth(), clock: &clock };
+        let mut say = |text: &str| context.printer.note(text);
+        Ok((request.tested(&eyes, &mut observation, decision, &mut say).await?, false))
     })
 }
 

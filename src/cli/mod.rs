@@ -31,6 +31,7 @@ pub mod printer;
 mod render;
 pub mod retry;
 pub mod screen;
+pub mod smoke_exec;
 pub mod wait;
 
 use std::ffi::OsString;

@@ -43,9 +43,11 @@ pub(in crate::cli) enum End {
 }
 
 /// Who is told how far it is.
-pub(in crate::cli) trait Watcher {
+pub(in crate::cli) trait Watcher: Send {
     /// A look gave this.
     fn looked(&mut self, report: &Report, waited: Duration);
+    /// A test begins, or something is worth knowing.
+    fn says(&mut self, _text: &str) {}
     /// Nothing happened; the next look is in so long.
     fn ticked(&mut self, _waited: Duration, _next_look: Duration) {}
 }
@@ -76,10 +78,11 @@ pub fn run(args: &WaitArgs, context: &Context) -> Result<u8> {
         };
         tokio::select! {
             end = waited => end,
-            _ = tokio::signal::ctrl_c() => End::Stopped,
+            _ = tokio::signal::ctrl_c() => Ok(End::Stopped),
         }
     });
     progress.finish();
+    let end = end?;
     let judgement = request.judged(&decide(&request.asked, &observation, clock.now()));
     let judgement = ended(end, judgement);
     match end {
@@ -103,16 +106,21 @@ fn ended(end: End, judgement: Judgement) -> Judgement {
 impl Rounds<'_> {
     /// Looks again and again until there is an answer or the time is up. What was seen is in `observation`, also when
     /// this is dropped before its end.
-    pub async fn run(&self, observation: &mut Observation, watcher: &mut impl Watcher) -> End {
+    ///
+    /// # Errors
+    /// When the command of `--smoke-exec` cannot be run.
+    pub async fn run(&self, observation: &mut Observation, watcher: &mut impl Watcher) -> Result<End> {
         let started = Instant::now();
         let until = started + self.timeout;
         loop {
-            let looked = self.eyes.judge(&self.request.asked, observation);
-            let Ok(decision) = tokio::time::timeout_at(until, looked).await else { return End::TimedOut };
+            let mut say = |text: &str| watcher.says(text);
+            let round = self.request.round(&self.eyes, observation, &mut say);
+            let Ok(decision) = tokio::time::timeout_at(until, round).await else { return Ok(End::TimedOut) };
+            let decision = decision?;
             let judgement = self.request.judged(&decision);
             watcher.looked(&judgement.report, started.elapsed());
             if self.is_answer(&judgement) {
-                return End::Answered;
+                return Ok(End::Answered);
             }
             let next = Instant::now() + self.pause(&decision);
             // Clocks and changes of the candidates go on from here, as they do through a status.
@@ -120,7 +128,7 @@ impl Rounds<'_> {
                 decision.followed.into_iter().map(|candidate| candidate.record).collect();
             while Instant::now() < next {
                 if Instant::now() >= until {
-                    return End::TimedOut;
+                    return Ok(End::TimedOut);
                 }
                 watcher.ticked(started.elapsed(), next - Instant::now());
                 tokio::time::sleep_until(next.min(until).min(Instant::now() + TICK)).await;
@@ -184,6 +192,12 @@ impl Watcher for Progress {
         for change in changes(last.as_ref(), report) {
             self.printer.progress(&format!("{:>7}  {change}\n", text(waited)));
         }
+    }
+
+    fn says(&mut self, text: &str) {
+        // What the command writes follows below.
+        self.finish();
+        self.printer.note(text);
     }
 
     fn ticked(&mut self, waited: Duration, next_look: Duration) {

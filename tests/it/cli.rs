@@ -7,6 +7,7 @@ pub mod fixture;
 mod lint;
 mod ping;
 mod retry;
+mod smoke_exec;
 
 use fixture::{Call, call};
 

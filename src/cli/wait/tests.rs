@@ -92,6 +92,7 @@ async fn wait(
     let (mut observation, mut watched) = (request.observation(), Lines::default());
     let started = Instant::now();
     let (end, ()) = futures::join!(rounds.run(&mut observation, &mut watched), meanwhile);
+    let end = end.unwrap();
     let took = started.elapsed();
     let judgement = request.judged(&decide(&request.asked, &observation, clock.now()));
     Waited { end, code: ended(end, judgement).exit_code, took, watched }
