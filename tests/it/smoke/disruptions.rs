@@ -44,7 +44,7 @@ async fn passes_in_the_second_run(world: &World, disrupted: &Pod, digest: &str) 
     assert_ne!(second.owner_references()[0].uid, disrupted.owner_references()[0].uid);
     assert!(world.status().await.verdicts.is_empty(), "the first pod ended with 0, and must not pass");
     let verdict = world.verdict(digest, "Passed").await;
-    // An image that says nothing of SIGTERM is no proof; this one's log does, so look at what passed.
+    // The container that passed ended after the second pod was made.
     let made = second.creation_timestamp().unwrap().0;
     assert!(verdict.at.parse::<jiff::Timestamp>().unwrap() > made, "{verdict:?}");
     assert_eq!(runs(world), ["0 1 4 1", "0 2 3 1"], "the disrupted pod was counted");
