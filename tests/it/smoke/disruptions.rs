@@ -17,7 +17,8 @@ const TRAPS: &str = "trap sleep 8s exit 0";
 
 #[tokio::test]
 async fn a_disrupted_pod_says_nothing() {
-    const CASES: [Case; 5] = cases![deleted, deleted_unseen, job_deleted, evicted, evicted_again_and_again];
+    const CASES: [Case; 6] =
+        cases![deleted, deleted_unseen, deleted_and_slow, job_deleted, evicted, evicted_again_and_again];
     play(&CASES).await;
 }
 
@@ -78,6 +79,19 @@ async fn deleted_unseen(cluster: &NodeCluster) {
         .await;
     world.start_controller().await;
     passes_in_the_second_run(&world, &pod, &digest).await;
+}
+
+/// A pod that does not go, as on a node that is gone, is said to be what the gate waits for.
+async fn deleted_and_slow(cluster: &NodeCluster) {
+    let (world, _) = started(cluster, "ignore hang").await;
+    let pod = world.running_pod(&[]).await;
+    world.api::<Pod>().delete(&pod.name_any(), &DeleteParams::default()).await.unwrap();
+    let said = world.gate("Evicted", "waits for its pod to end").await;
+    assert_eq!(said.state, "Running");
+    assert!(
+        world.api::<Pod>().get_opt(&pod.name_any()).await.unwrap().is_some(),
+        "it was said while it lasts"
+    );
 }
 
 /// A lost Job is made anew: the same run.
