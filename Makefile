@@ -42,6 +42,11 @@ cluster-up: ## Start a real one-node Kubernetes with a registry to play with (Li
 cluster-down: ## End it and remove everything it left
 	@hack/cluster down
 
+.PHONY: bench-registry
+bench-registry: ## Measure requests, time and memory beside crane, regctl and skopeo; write docs/reference/performance.md
+	@hack/tools crane regctl docker-registry
+	cargo bench --bench registry
+
 .PHONY: generate
 generate: ## Write the files that are generated from the source
 	@mkdir -p $(dir $(CRD))
@@ -56,6 +61,7 @@ check-generated: ## Fail when a generated file is stale
 lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo clippy --bench registry -- -D warnings
 
 .PHONY: docs
 docs: ## Build the documentation of the source; warnings are errors

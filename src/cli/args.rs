@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::api::duration;
 use crate::cli::exit;
 use crate::cli::printer::ColorChoice;
-use crate::model::Tag;
+use crate::model::{Repository, Tag};
 
 /// Heading of the options that every command takes.
 const GLOBAL: &str = "Global options";
@@ -50,6 +50,9 @@ pub enum Command {
                       In CI: `check -f releaseset.yaml --tag \"$TAG\"` succeeds once every sibling of TAG is there."
     )]
     Check(CheckArgs),
+    /// Ask registries directly
+    #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
+    Registry(RegistryCommand),
     /// Find mistakes in ReleaseSet files
     #[command(after_help = "Exit codes: 0 no mistake (warnings are none), 1 mistakes, 2 usage")]
     Lint(LintArgs),
@@ -98,6 +101,47 @@ pub enum ReportFormat {
     Yaml,
     /// For pull requests and job summaries
     Markdown,
+}
+
+/// The commands of `registry`.
+#[derive(Debug, Subcommand)]
+pub enum RegistryCommand {
+    /// Show what answers at a repository and how it wants to be asked
+    #[command(
+        after_help = "Exit codes: 0 a look would work, 2 usage, 3 the repository or tag is missing, 7 could not tell",
+        long_about = "Asks a registry as a look does, with the credential of your docker config file, and shows what \
+                      answers: the challenge, the token and its life, paging, rate limits, whether HEAD carries a \
+                      digest. The last line says what to do next. Secrets are never shown."
+    )]
+    Ping(PingArgs),
+}
+
+/// Arguments of `registry ping`.
+#[derive(Debug, Args)]
+pub struct PingArgs {
+    /// The repository, for example ghcr.io/acme/app
+    #[arg(value_name = "HOST/REPO")]
+    pub repository: Repository,
+    /// Ask over plain HTTP
+    #[arg(long)]
+    pub insecure: bool,
+    /// Ask for this tag; without it, for one of those that are listed
+    #[arg(short, long, value_name = "TAG")]
+    pub tag: Option<Tag>,
+    /// How to print the answer
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: PlainFormat,
+}
+
+/// Formats of what is no report on a release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlainFormat {
+    /// For people
+    Table,
+    /// For programs: a stable contract
+    Json,
+    /// The same as JSON
+    Yaml,
 }
 
 /// Arguments of `lint`.

@@ -9,6 +9,7 @@ use crate::api::validate;
 use crate::cli::args::CheckArgs;
 use crate::cli::credential_helper::DockerConfigFile;
 use crate::cli::error::{CliError, Result};
+use crate::cli::hint::{Source, Sources};
 use crate::cli::input::Input;
 use crate::cli::judge::{self, Judgement, Terms};
 use crate::cli::{Context, render};
@@ -20,6 +21,7 @@ use crate::engine::observation::Observation;
 use crate::engine::policy::Policy;
 use crate::engine::record::Record;
 use crate::model::{ImageName, Tag};
+use crate::registry::origin::Origin;
 use crate::registry::{Access, Client, CredentialSource as _, Depth, Pace};
 use crate::telemetry::clock::Clock;
 
@@ -44,6 +46,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> Result<u8> {
         context.printer.note(&format!("{source} cannot be read without a cluster, using {instead} instead"));
     }
     let asked = pinned(&policy, args.tag.as_ref())?;
+    let sources = sources(&manifest, &policy, context);
     let (decision, ran_out) = look(&asked, access(&manifest, &policy, context), args)?;
     if ran_out {
         let secs = args.timeout.as_secs();
@@ -55,6 +58,7 @@ pub fn run(args: &CheckArgs, context: &Context) -> Result<u8> {
         tag: args.tag.as_ref(),
         above: args.above.as_ref(),
         require_smoke: args.require_smoke,
+        sources: &sources,
     };
     let Judgement { report, exit_code, hint, notes } = judge::judge(terms, &decision);
     context.printer.data(&render::report(&report, args.output, context.printer.data_colors())?)?;
@@ -134,6 +138,24 @@ async fn access(manifest: &Manifest, policy: &Policy, context: &Context) -> BTre
         access.insert(image.name.clone(), Access { credentials, insecure, ..Access::default() });
     }
     access
+}
+
+/// As whom each image is asked, for the sentences about what could not be told.
+fn sources(manifest: &Manifest, policy: &Policy, context: &Context) -> Sources {
+    let spec = &manifest.spec;
+    let file = context.environment.docker_config_file.as_deref();
+    let images = policy.images.iter().zip(&spec.images).map(|(image, written)| {
+        let wanted = validate::registry_access(spec, written);
+        let insecure = if wanted.insecure { " --insecure" } else { "" };
+        let source = Source {
+            repository: image.repository.clone(),
+            origin: Origin::of(file, &image.repository),
+            secret: wanted.secret_ref.map(|secret| secret.name),
+            ping: Some(format!("{} registry ping {}{insecure}", context.program, image.repository)),
+        };
+        (image.name.clone(), source)
+    });
+    images.collect()
 }
 
 /// Looks until nothing is left to ask or the time is up; the flag says that it was.

@@ -53,6 +53,8 @@ pub struct Cell {
     pub digest: Option<String>,
     /// Why it is Broken or Unknown; null otherwise.
     pub reason: Option<String>,
+    /// What to do next when it is Unknown: which credential, which scope, which host; null otherwise.
+    pub next: Option<String>,
 }
 
 /// One gate of the candidate.
@@ -89,6 +91,7 @@ mod tests {
                     state: "Missing",
                     digest: None,
                     reason: None,
+                    next: None,
                 }],
             }],
             gates: vec![Gate { name: "boots".into(), state: "NotRun", message: "not run".into() }],
@@ -111,7 +114,8 @@ mod tests {
                   "required": true,
                   "state": "Missing",
                   "digest": null,
-                  "reason": null
+                  "reason": null,
+                  "next": null
                 }
               ]
             }

@@ -5,10 +5,10 @@
 
 use crate::cli::contract;
 use crate::cli::exit::{self, Obstacle, Verdict};
-use crate::cli::hint;
+use crate::cli::hint::{self, Sources};
 use crate::engine::decision::{Blocker, Candidate, CandidateImage, Decision, GateReport, GateState, Hold};
 use crate::engine::policy::Policy;
-use crate::model::Tag;
+use crate::model::{Sighting, Tag};
 
 /// What was asked.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,8 @@ pub struct Terms<'a> {
     pub above: Option<&'a Tag>,
     /// `--require-smoke`.
     pub require_smoke: bool,
+    /// As whom each image was asked.
+    pub sources: &'a Sources,
 }
 
 /// The answer.
@@ -149,7 +151,12 @@ fn blocked(terms: Terms<'_>, candidate: &Candidate) -> Option<Block> {
     match candidate.blocked.as_ref() {
         Some(blocked) if matches!(blocked.by, Blocker::Broken | Blocker::Missing | Blocker::Unknown) => {
             let obstacle = if blocked.by == Blocker::Unknown { Obstacle::Unknown } else { Obstacle::Known };
-            wait(Verdict::Wait, obstacle, &blocked.message, hint::cell(terms.policy, candidate))
+            wait(
+                Verdict::Wait,
+                obstacle,
+                &blocked.message,
+                hint::cell(terms.policy, candidate, terms.sources),
+            )
         }
         Some(blocked) if blocked.by == Blocker::GateFailed => {
             wait(Verdict::Failed, Obstacle::Known, &blocked.message, hint::gate_failed(candidate))
@@ -179,7 +186,10 @@ fn no_candidate(terms: Terms<'_>, decision: &Decision) -> Block {
     let counts =
         format!("{} of {} tags match spec.candidates{none_left}{skipped}", listed.matched, listed.tags);
     let (why, hint) = match listed.unknown.iter().next() {
-        Some((image, why)) => (format!("the tags of {image} cannot be listed: {why}"), hint::list_unknown()),
+        Some((image, doubt)) => (
+            format!("the tags of {image} cannot be listed: {}", doubt.message),
+            hint::list_unknown(doubt, terms.sources.get(image)),
+        ),
         None if listed.matched > 0 => (counts, hint::none_newer()),
         None => (counts, hint::no_candidate(listed.tags == 0)),
     };
@@ -191,7 +201,9 @@ fn list_notes(decision: &Decision) -> Vec<String> {
         return Vec::new();
     }
     let unlisted = decision.listed.unknown.iter();
-    unlisted.map(|(image, why)| format!("the tags of {image} cannot be listed: {why}")).collect()
+    unlisted
+        .map(|(image, doubt)| format!("the tags of {image} cannot be listed: {}", doubt.message))
+        .collect()
 }
 
 fn required_smoke(candidate: &Candidate) -> impl Iterator<Item = &GateReport> {
@@ -221,13 +233,14 @@ fn report(
         tag: candidate.map(|candidate| candidate.tag.to_string()),
         verdict,
         blocked_by,
-        images: images.map(|image| image_report(terms.policy, image)).collect(),
+        images: images.map(|image| image_report(terms, image)).collect(),
         gates: gates.map(gate_report).collect(),
     }
 }
 
-fn image_report(policy: &Policy, image: &CandidateImage) -> contract::Image {
-    let repository = policy.image(&image.name).map(|image| image.repository.as_str());
+fn image_report(terms: Terms<'_>, image: &CandidateImage) -> contract::Image {
+    let source = terms.sources.get(&image.name);
+    let repository = terms.policy.image(&image.name).map(|image| image.repository.as_str());
     contract::Image {
         name: image.name.to_string(),
         repository: repository.unwrap_or_default().to_owned(),
@@ -242,6 +255,10 @@ fn image_report(policy: &Policy, image: &CandidateImage) -> contract::Image {
                 state: cell.sighting.word(),
                 digest: cell.sighting.present().map(ToString::to_string),
                 reason: cell.sighting.why().map(ToOwned::to_owned),
+                next: match &cell.sighting {
+                    Sighting::Unknown(doubt) => Some(hint::unknown(doubt, source)),
+                    _ => None,
+                },
             })
             .collect(),
     }

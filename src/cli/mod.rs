@@ -4,7 +4,7 @@
 //!   args ─▶ check ─▶ input (file ─▶ spec, policy) ─▶ controller::look (the controller's eyes)
 //!      │             credential_helper (the user's docker config file)
 //!      │             judge (decision ─▶ contract::Report, exit code, hint) ─▶ render ─▶ printer
-//!      ├──▶ lint, crd
+//!      ├──▶ lint, crd, ping (registry::Client::probe)
 //!      └──▶ controller, demo
 //! ```
 //!
@@ -24,6 +24,7 @@ mod hint;
 pub mod input;
 mod judge;
 pub mod lint;
+pub mod ping;
 pub mod printer;
 mod render;
 
@@ -33,7 +34,7 @@ use std::path::Path;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Command};
+use args::{Cli, Command, RegistryCommand};
 use env::Environment;
 use error::Result;
 use printer::Printer;
@@ -79,6 +80,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, context: &Context) -> Result<u8> {
     match command {
         Command::Check(args) => check::run(&args, context),
+        Command::Registry(RegistryCommand::Ping(args)) => ping::run(&args, context),
         Command::Lint(args) => lint::run(&args, context),
         Command::Crd => crd::run(context),
         Command::Controller(args) => controller::run(&args, context),

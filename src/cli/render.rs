@@ -11,6 +11,8 @@ use crate::cli::printer::{Palette, Tone};
 
 /// Space between two columns, as in kubectl.
 const GAP: &str = "   ";
+/// Begins the line that says what to do about the one above.
+const NEXT: &str = "  next: ";
 /// Hexadecimal digits of a digest that a person compares.
 const DIGEST_DIGITS: usize = 12;
 
@@ -137,6 +139,8 @@ fn reasons(report: &Report) -> Vec<String> {
             let platforms: Vec<&str> = same().map(|cell| cell.platform.as_str()).collect();
             let word = same().next().map_or("Unknown", |cell| cell.state).to_ascii_lowercase();
             lines.push(format!("{} {} {word}: {}", image.name, platforms.join(", "), one_line(reason)));
+            let next = same().find_map(|cell| cell.next.as_deref());
+            lines.extend(next.map(|next| format!("{NEXT}{}", one_line(next))));
         }
     }
     lines
@@ -203,8 +207,11 @@ fn markdown(report: &Report) -> String {
     if !report.gates.is_empty() {
         blocks.push(piped(&gates(&report.gates)));
     }
-    let reasons: Vec<String> =
-        reasons(report).iter().map(|reason| format!("- {}\n", escaped(reason))).collect();
+    let item = |line: &String| match line.strip_prefix(NEXT) {
+        Some(next) => format!("  - next: {}\n", escaped(next)),
+        None => format!("- {}\n", escaped(line)),
+    };
+    let reasons: Vec<String> = reasons(report).iter().map(item).collect();
     if !reasons.is_empty() {
         blocks.push(reasons.concat());
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::engine::clearance::Granted;
 use crate::engine::record::{CandidateRecord, Ended, Phase};
 use crate::model::{
-    Digest, GateName, HindranceKind, ImageEvidence, ImageName, Platform, Release, Sighted, Sighting,
+    Digest, Doubt, GateName, HindranceKind, ImageEvidence, ImageName, Platform, Release, Sighted, Sighting,
     SmokeRequest, SmokeVerdict, Tag, TagList,
 };
 
@@ -288,8 +288,8 @@ pub struct Listed {
     pub not_versions: usize,
     /// Of them, versions outside the range of a semver policy.
     pub out_of_range: usize,
-    /// Images whose list could not be read, with the reason.
-    pub unknown: BTreeMap<ImageName, String>,
+    /// Images whose list could not be read, with the doubt.
+    pub unknown: BTreeMap<ImageName, Doubt>,
 }
 
 // === impl Listed ===

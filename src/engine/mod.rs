@@ -213,7 +213,7 @@ fn listed(observation: &Observation) -> Listed {
         listed.not_versions += list.counts.not_versions;
         listed.out_of_range += list.counts.out_of_range;
         if let Some(doubt) = &list.doubt {
-            listed.unknown.insert(name.clone(), doubt.message.clone());
+            listed.unknown.insert(name.clone(), doubt.clone());
         }
     }
     listed

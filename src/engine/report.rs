@@ -99,8 +99,8 @@ fn nothing_promoted(policy: &Policy, decision: &Decision) -> ConditionReport {
             (Reason::NothingPromoted, format!("nothing was promoted yet; {}: {why}", candidate.tag))
         }
         None => match listed.unknown.iter().next() {
-            Some((image, why)) => {
-                (Reason::NothingPromoted, format!("the tags of {image} cannot be listed: {why}"))
+            Some((image, doubt)) => {
+                (Reason::NothingPromoted, format!("the tags of {image} cannot be listed: {}", doubt.message))
             }
             None => (
                 Reason::NoCandidates,

@@ -12,6 +12,7 @@ use crate::registry::evidence::facts::Facts;
 use crate::registry::evidence::look::look;
 use crate::registry::evidence::tags::tags;
 use crate::registry::identity::auth::Auth;
+use crate::registry::probe::{Probe, probe};
 use crate::registry::share::{Key, Shelf, Subject, Weigh};
 use crate::registry::verdict::{Absence, sighting};
 use crate::registry::wire::habits::Habits;
@@ -106,6 +107,15 @@ impl Client {
             shared.transport.resolve_by(names);
         }
         self
+    }
+
+    /// What answers at `repository`, and how it wants to be asked: at most six requests, each as patient as any
+    /// other. `tag` is asked for by HEAD, else one of the listed tags.
+    pub async fn probe(&self, access: &Access, repository: &Repository, tag: Option<&Tag>) -> Probe {
+        match Place::new(access, repository) {
+            Ok(place) => probe(&self.shared, &place, tag).await,
+            Err(doubt) => Probe::refused(doubt),
+        }
     }
 
     /// A shared answer: a kept or awaited one, or that of `asking`, which outlives the caller if others wait for it.

@@ -8,6 +8,7 @@
 //!        ─> evidence: look ─> walk ─> flatten     pure: challenge, guard, manifest, flatten, verdict
 //!           │  └> fetch, facts (content of digests, never existence)
 //!           └> tags ─> paging; blobs
+//!        ─> probe: the same way, for the person who sets a registry up
 //!        ─> wire: session ─> retry ─> transport ─> pace (every request waits for its host's turn)
 //!             │                        └> clients (every request, counted)
 //!             └> identity: auth ─> tokens ─> exchange
@@ -124,13 +125,17 @@ mod evidence;
 #[doc(hidden)]
 pub mod fuzz;
 mod identity;
+mod probe;
 mod share;
 mod verdict;
 mod wire;
 
 pub use client::Client;
+pub use identity::challenge::Challenge;
 pub use identity::credentials::{CredentialSource, Credentials};
-pub use identity::{credentials, docker_config, keyring};
+pub use identity::tokens::TokenLife;
+pub use identity::{credentials, docker_config, keyring, origin};
+pub use probe::{FirstPage, Head, Probe};
 pub use wire::pace::{HostObserver, HostState, Pace, Quota};
 pub use wire::proxy::Proxy;
 pub use wire::tls::{Tls, TlsPem};

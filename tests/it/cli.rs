@@ -1,8 +1,9 @@
 //! The command line as a person or a script meets it: the built binary, its exit code and both its streams.
 
 mod check;
-mod fixture;
+pub mod fixture;
 mod lint;
+mod ping;
 
 use fixture::{Call, call};
 
@@ -10,6 +11,8 @@ use fixture::{Call, call};
 fn help_says_what_it_does_and_every_exit_code() {
     insta::assert_snapshot!("help", call(&["--help"]).whole());
     insta::assert_snapshot!("help_check", call(&["check", "--help"]).whole());
+    insta::assert_snapshot!("help_registry", call(&["registry", "--help"]).whole());
+    insta::assert_snapshot!("help_registry_ping", call(&["registry", "ping", "--help"]).whole());
     insta::assert_snapshot!("help_lint", call(&["lint", "--help"]).whole());
     insta::assert_snapshot!("help_controller", call(&["controller", "--help"]).whole());
     insta::assert_snapshot!("help_demo", call(&["demo", "--help"]).whole());

@@ -23,6 +23,8 @@ mod readme;
 #[cfg(test)]
 mod registry;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod sharing;

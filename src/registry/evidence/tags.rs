@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use url::Url;
 
 use crate::model::sighting::DoubtKind;
@@ -40,9 +40,30 @@ struct Here {
     size: Option<u32>,
 }
 
+/// The first page of a list, for who asks how a registry pages.
+pub(crate) struct First {
+    /// Its tags.
+    pub(crate) list: TagList,
+    /// How many tags were asked for; `None` when the registry takes no number.
+    pub(crate) size: Option<u32>,
+    /// The registry says where the next page is.
+    pub(crate) has_link: bool,
+    /// Of the answer.
+    pub(crate) headers: HeaderMap,
+}
+
 // === impl Session ===
 
 impl Session<'_> {
+    /// The first page alone.
+    pub(crate) async fn first_of_list(&self, subject: &str) -> Result<First, Absence> {
+        let mut paging = Paging::default();
+        let here = self.first_page(subject).await?;
+        let next = self.take(&mut paging, &here, subject)?;
+        let has_link = matches!(next, Next::Link(_));
+        Ok(First { list: paging.finish(), size: here.size, has_link, headers: here.answer.reply.headers })
+    }
+
     async fn tags(&self) -> Result<TagList, Absence> {
         let subject = format!("the tag list of {}", self.place.name());
         let started = tokio::time::Instant::now();

@@ -13,7 +13,7 @@ use crate::model::sighting::{Doubt, DoubtKind};
 use crate::registry::identity::challenge::{self, Challenge};
 use crate::registry::identity::credentials::{Candidate, Credential, Fingerprint};
 use crate::registry::identity::exchange::Server;
-use crate::registry::identity::tokens::Tokens;
+use crate::registry::identity::tokens::{TokenLife, Tokens};
 use crate::registry::verdict;
 use crate::registry::wire::place::Place;
 use crate::registry::wire::transport::{Ask, Reply, RequestKind, Transport, Verb};
@@ -164,6 +164,16 @@ impl Auth {
     /// How the host wants this claim to be proved, as far as it said.
     pub(crate) fn known(&self, claim: &Claim<'_>) -> Option<Challenge> {
         lock(&self.challenges).get(&(claim.place.origin(), claim.fingerprint)).cloned()
+    }
+
+    /// How the host wants any claim of `place` to be proved, as far as it said.
+    pub(crate) fn known_at(&self, place: &Place<'_>) -> Option<Challenge> {
+        self.claims(place).iter().find_map(|claim| self.known(claim))
+    }
+
+    /// The life of the token that is kept for `place`.
+    pub(crate) fn token_life(&self, place: &Place<'_>) -> Option<TokenLife> {
+        self.claims(place).iter().find_map(|claim| self.tokens.life(claim))
     }
 
     /// Remembers how the host wants to be asked.

@@ -56,7 +56,18 @@ mod tests {
     fn ended(host: &str, verb: Verb, status: u16, body: &'static str, proof: &Proof) -> bool {
         let status = StatusCode::from_u16(status).unwrap();
         let body = Bytes::from_static(body.as_bytes());
-        may_have_ended(host, verb, &Reply { status, headers: HeaderMap::new(), body, foreign: false }, proof)
+        may_have_ended(
+            host,
+            verb,
+            &Reply {
+                status,
+                version: http::Version::HTTP_11,
+                headers: HeaderMap::new(),
+                body,
+                foreign: false,
+            },
+            proof,
+        )
     }
 
     #[test]

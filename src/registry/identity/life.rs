@@ -38,6 +38,8 @@ pub(crate) struct Life {
     pub(crate) fresh_until: Timestamp,
     /// From then on it is not used.
     pub(crate) good_until: Timestamp,
+    /// From its arrival to its end.
+    pub(crate) whole: SignedDuration,
     /// How long nobody tries again to renew it ahead.
     pub(crate) pause: SignedDuration,
 }
@@ -66,6 +68,7 @@ impl Life {
         Self {
             fresh_until: after(part(FRESH_PART)),
             good_until: after(part(GOOD_PART)),
+            whole: part(1.0),
             pause: part(PAUSE_PART),
         }
     }

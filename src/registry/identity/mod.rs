@@ -14,4 +14,5 @@ pub(crate) mod expiry;
 mod key;
 pub mod keyring;
 mod life;
+pub mod origin;
 pub(crate) mod tokens;

@@ -54,6 +54,14 @@ pub(crate) struct Token {
     pub(crate) life: Life,
 }
 
+/// How long a token lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenLife {
+    /// Seconds, as they are believed: the least of what its server said (a minute when it said nothing), what the
+    /// token says of itself, and an hour.
+    pub secs: i64,
+}
+
 // === impl Tokens ===
 
 impl Tokens {
@@ -88,6 +96,13 @@ impl Tokens {
         *lock(&slot.kept) = exchanged.as_ref().ok().cloned();
         slot.flights.fetch_add(1, Ordering::Release);
         exchanged.map(|token| token.header)
+    }
+
+    /// The life of the token that is kept for a claim.
+    pub(crate) fn life(&self, claim: &Claim<'_>) -> Option<TokenLife> {
+        // Rounded: what the way of the answer took is not the token's.
+        let life = |token: &Token| token.life.whole.round(jiff::Unit::Second).unwrap_or(token.life.whole);
+        lock(&self.slot(claim).kept).as_ref().map(|token| TokenLife { secs: life(token).as_secs() })
     }
 
     /// The kept token, if it may be used.

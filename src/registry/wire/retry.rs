@@ -76,6 +76,7 @@ mod tests {
         let of = |status: u16| {
             let status = http::StatusCode::from_u16(status).unwrap();
             after(&Ok(Reply {
+                version: http::Version::HTTP_11,
                 status,
                 headers: http::HeaderMap::new(),
                 body: bytes::Bytes::new(),

@@ -89,6 +89,7 @@ pub(crate) struct Ask {
 /// One answer, of any status.
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
+    pub(crate) version: http::Version,
     pub(crate) headers: HeaderMap,
     /// The whole body of a 200; of anything else at most its beginning.
     pub(crate) body: Bytes,
@@ -261,7 +262,7 @@ fn redirect_of(response: &reqwest::Response, from: &Url) -> Option<Url> {
 
 /// Reads the body up to its limit: too much is a failure for a 200, and cut off for an error.
 async fn read(mut response: reqwest::Response, max_bytes: usize) -> Result<Reply, Failure> {
-    let status = response.status();
+    let (status, version) = (response.status(), response.version());
     let good = status == StatusCode::OK;
     let max_bytes = if good { max_bytes } else { ERROR_BODY_MAX_BYTES };
     let announced = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
@@ -279,7 +280,7 @@ async fn read(mut response: reqwest::Response, max_bytes: usize) -> Result<Reply
         }
     }
     let headers = std::mem::take(response.headers_mut());
-    Ok(Reply { status, headers, body: body.freeze(), foreign: false })
+    Ok(Reply { status, version, headers, body: body.freeze(), foreign: false })
 }
 
 /// `host:port`, without the port when it is the scheme's own.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidegate::embedded::registry::{Auth, Credentials, Fault, Options};
 
 use super::fixture::{BOTH, Call, Folder, Shop, child};
@@ -84,6 +85,48 @@ async fn the_docker_config_file_is_used_and_its_secrets_are_never_shown() {
     let wrong = check("wr0ng");
     assert_eq!(wrong.code, 7, "{}", wrong.whole());
     assert!(!wrong.whole().contains("wr0ng"), "{}", wrong.whole());
+}
+
+/// One answer of each kind that leaves a cell Unknown (registry research §3).
+fn doubtful_answers() -> [(&'static str, Fault); 5] {
+    let answer = |status: u16, content_type: &str, body: &'static [u8]| Fault::Respond {
+        status: http::StatusCode::from_u16(status).unwrap(),
+        headers: vec![("content-type".to_owned(), content_type.to_owned())],
+        body: Bytes::from_static(body),
+    };
+    let index = "application/vnd.oci.image.index.v1+json";
+    [
+        ("auth", answer(403, "application/json", b"{}")),
+        ("throttled", answer(429, "application/json", b"{}")),
+        ("transient", answer(503, "text/plain", b"")),
+        ("protocol", answer(200, "text/html", b"<html></html>")),
+        ("corrupt", answer(200, index, br#"{"schemaVersion":2,"manifests":[],"config":{},"layers":[]}"#)),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_unknown_cell_says_what_to_do_next() {
+    let shop = Shop::open().await;
+    shop.push_all("main-7");
+    for (kind, fault) in doubtful_answers() {
+        shop.registry.set_fault(Some(Arc::new(move |request| {
+            (request.repository.as_deref() == Some("shop/worker")).then(|| fault.clone())
+        })));
+        let answer = shop.check(&["--tag", "main-7", "-o", "json"]);
+        assert_eq!(answer.code, 7, "{kind}: {}", answer.whole());
+        let report: serde_json::Value = serde_json::from_str(&answer.stdout).unwrap();
+        let cells =
+            report["images"].as_array().unwrap().iter().flat_map(|image| image["cells"].as_array().unwrap());
+        let (unknown, known): (Vec<_>, Vec<_>) = cells.partition(|cell| cell["state"] == "Unknown");
+        assert_eq!((unknown.len(), known.len()), (2, 4), "{kind}: {}", answer.whole());
+        for cell in unknown {
+            assert!(
+                cell["next"].as_str().is_some_and(|next| next.contains("registry.test")),
+                "{kind}: {cell}"
+            );
+        }
+        assert!(known.iter().all(|cell| cell["next"].is_null()), "{kind}: {}", answer.whole());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,16 +1,19 @@
 //! Real parts for the suites: etcd and kube-apiserver ([`control_plane::ControlPlane`]), a whole cluster with one node
-//! ([`node::NodeCluster`]), distribution ([`registry::Registry`]) and what is pushed to it ([`push::Pusher`],
-//! [`probe::ProbeImage`]). All on loopback, none outliving the test process.
+//! ([`node::NodeCluster`]), distribution ([`registry::Registry`]), what is pushed to it ([`push::Pusher`],
+//! [`probe::ProbeImage`]) and what it is asked ([`counter::Counter`]). All on loopback, none outliving the test process.
 
 pub mod certificates;
 pub mod control_plane;
+pub mod counter;
 pub mod node;
 pub mod probe;
 pub mod push;
 pub mod registries;
 pub mod registry;
 pub mod server;
+pub mod story;
 pub mod tools;
+pub mod watched;
 
 mod node_selftest;
 mod selftest;

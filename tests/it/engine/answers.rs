@@ -61,7 +61,7 @@ fn half_a_list_gives_its_candidates_and_says_that_it_is_half() {
     let decision = decide(&world.policy, &world.observation, world.now);
     assert_eq!(followed(&world), ["main-7"]);
     assert_eq!((decision.listed.tags, decision.listed.matched), (1, 1));
-    assert_eq!(decision.listed.unknown[&"app".parse().unwrap()], "more than 50000 tags");
+    assert_eq!(decision.listed.unknown[&"app".parse().unwrap()].message, "more than 50000 tags");
 }
 
 #[test]
