@@ -7,7 +7,8 @@ use kube::api::{DeleteParams, EvictParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
-use super::world::{World, gate};
+use super::gates::gate;
+use super::world::World;
 use super::{Case, SUITE, cases, is_chosen, play};
 use crate::cluster::node::{NODE, NodeCluster};
 use crate::cluster::probe::ProbeImage;

@@ -13,7 +13,8 @@ use serde_json::json;
 use tidegate::telemetry::clock::Clock;
 
 use super::SUITE;
-use super::world::{SET, World, gate};
+use super::gates::gate;
+use super::world::{SET, World};
 use crate::cluster::node::NodeCluster;
 use crate::cluster::probe::ProbeImage;
 

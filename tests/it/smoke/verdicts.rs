@@ -5,7 +5,8 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
-use super::world::{World, gate};
+use super::gates::gate;
+use super::world::World;
 use super::{Case, cases, play};
 use crate::cluster::node::NodeCluster;
 use crate::cluster::probe::ProbeImage;
