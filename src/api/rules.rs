@@ -3,6 +3,8 @@
 //! The CRD and `validate` use the same constants, so that `tidegate lint` and a server-side dry-run agree. Where
 //! the engine's `Policy::new` holds a rule too, the corpus of bad files keeps the words equal.
 
+pub mod smoke;
+
 use serde::Serialize;
 
 /// One entry of `x-kubernetes-validations`.
@@ -75,6 +77,8 @@ bounds! {
     DEADLINE: "1m", "168h";
     /// `spec.gates[].smoke.timeout`.
     TIMEOUT: "1s", "24h";
+    /// `spec.gates[].smoke.for`.
+    STAYS_UP: "1s", "1h";
 }
 
 /// Least and greatest value of a number.

@@ -23,6 +23,18 @@ pub const EXTRACT_MAX_BYTES: usize = 64;
 pub const COMMAND_MAX: usize = 64;
 /// See [`COMMAND_MAX`].
 pub const COMMAND_WORD_MAX_BYTES: usize = 1024;
+/// Most variables of a smoke test, and the longest names and values of them (design §3).
+pub const ENV_MAX: usize = 32;
+/// See [`ENV_MAX`].
+pub const ENV_NAME_MAX_BYTES: usize = 128;
+/// See [`ENV_MAX`].
+pub const ENV_VALUE_MAX_BYTES: usize = 1024;
+/// Most tolerations of a smoke test: clusters taint nodes by a handful of reasons.
+pub const TOLERATIONS_MAX: usize = 8;
+/// Longest path of an HTTP GET.
+pub const HTTP_PATH_MAX_BYTES: usize = 1024;
+/// Longest quantity: 12 digits, a point, 3 digits and a suffix.
+const QUANTITY_MAX_BYTES: usize = 20;
 /// Longest annotation or label key: a prefix of 253, a slash and a name of 63.
 pub const REVISION_KEY_MAX_BYTES: usize = 317;
 
@@ -105,6 +117,30 @@ schemas! {
     exclude => list(&text(PATTERN_MAX_BYTES, &[]), EXCLUDE_MAX, rules::EXCLUDE);
     /// A command with its arguments.
     command => list(&text(COMMAND_WORD_MAX_BYTES, &[]), COMMAND_MAX, &[]);
+    /// How long a service stays up.
+    stays_up => text(DURATION_MAX_BYTES, &[rules::DURATION_FORM, rules::STAYS_UP.rule]);
+    /// Name of a variable.
+    env_name => text(ENV_NAME_MAX_BYTES, &[rules::smoke::ENV_NAME]);
+    /// Value of a variable.
+    env_value => text(ENV_VALUE_MAX_BYTES, &[]);
+    /// Requests or limits.
+    quantities => json!({
+        "type": "object", "maxProperties": 8,
+        "additionalProperties": {"type": "string", "maxLength": QUANTITY_MAX_BYTES},
+        "x-kubernetes-validations": rules::smoke::QUANTITIES,
+    });
+    /// Key or value of a taint.
+    toleration_text => text(REVISION_KEY_MAX_BYTES, &[]);
+    /// How a toleration compares.
+    toleration_operator => text(16, &[rules::smoke::TOLERATION_OPERATOR]);
+    /// What a taint does.
+    toleration_effect => text(32, &[rules::smoke::TOLERATION_EFFECT]);
+    /// A user other than root.
+    run_as_user => number(rules::smoke::RUN_AS_USER.rule);
+    /// A port.
+    port => number(rules::smoke::PORT.rule);
+    /// A path of an HTTP GET.
+    http_path => text(HTTP_PATH_MAX_BYTES, &[rules::smoke::HTTP_PATH]);
     /// An annotation or label key.
     revision_key => {
         let mut value = text(REVISION_KEY_MAX_BYTES, &[]);
@@ -129,8 +165,10 @@ pub const MESSAGE_MAX_BYTES: usize = 512;
 pub const CONDITION_MESSAGE_MAX_BYTES: usize = 32_768;
 /// Longest key of the floor: 32 groups of a 64-byte `extract`, each a whole tag.
 pub const KEY_MAX_BYTES: usize = 4096;
-/// Longest binding: repository, digest, platform, hash and the spaces between.
-pub const BINDING_MAX_BYTES: usize = 512;
+/// Longest log of a failed smoke test (design §3).
+pub const LOG_MAX_BYTES: usize = 4096;
+/// Longest binding: repository, digest, platform, two hashes and what stands between.
+pub const BINDING_MAX_BYTES: usize = 640;
 /// Longest revision: a commit id or a build's address.
 pub const REVISION_MAX_BYTES: usize = 512;
 /// Longest word of an enumeration, count such as `512/512`, or time.
@@ -147,6 +185,8 @@ schemas! {
     key => text(KEY_MAX_BYTES, &[]);
     /// What a verdict counts for.
     binding => text(BINDING_MAX_BYTES, &[]);
+    /// The log of a failed smoke test.
+    log => text(LOG_MAX_BYTES, &[]);
     /// A revision.
     revision => text(REVISION_MAX_BYTES, &[]);
     /// One word.

@@ -3,31 +3,26 @@
 //! This is what an API server holds by CEL, for the command line and for objects that an older CRD let in. It
 //! reads no file and asks no server.
 
+mod smoke;
+
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use regex::Regex;
 
+use crate::api::duration;
 use crate::api::rules::{self, Bounds, Range};
-use crate::api::schema::{
-    COMMAND_MAX, COMMAND_WORD_MAX_BYTES, EXTRACT_MAX_BYTES, OBJECT_NAME_MAX_BYTES, REVISION_KEY_MAX_BYTES,
-};
+use crate::api::schema::{EXTRACT_MAX_BYTES, OBJECT_NAME_MAX_BYTES, REVISION_KEY_MAX_BYTES};
 use crate::api::v1alpha1::{
     Candidates, Direction, FilterTags, Gate, Image, OrderPolicy, RegistryAccess, ReleaseSetSpec,
-    RevisionFrom, SameRevision, Smoke, Target, Verify,
+    RevisionFrom, SameRevision, Target, Verify,
 };
-use crate::api::{duration, gate_hash::gate_hash};
 use crate::engine::order::{self, CandidateRule, EXCLUDE_MAX, FilterError, Order, TagFilter};
 use crate::engine::policy::{
     Gate as GatePolicy, GateKind, ImagePolicy, PLATFORMS_MAX, Policy, PolicyParts, RevisionSource,
-    SameRevisionGate, SmokeGate, TargetPolicy,
+    SameRevisionGate, TargetPolicy,
 };
 use crate::model::{Platform, Problem, Tag, TargetKind};
-
-/// `timeout` of a smoke gate that sets none (design §3). Not in the CRD: see `gate_hash`.
-const TIMEOUT_DEFAULT: SignedDuration = SignedDuration::from_mins(5);
-/// `attempts` of a smoke gate that sets none (design §3).
-const ATTEMPTS_DEFAULT: u32 = 2;
 
 /// The policy that a spec states.
 ///
@@ -348,45 +343,6 @@ impl Reader {
             _ => self.fail(field, rules::GATE_ONE.message),
         };
         Some(GatePolicy { name: name?, advisory: gate.advisory, kind: kind? })
-    }
-
-    fn smoke(&mut self, field: &str, smoke: &Smoke) -> Option<SmokeGate> {
-        let image = self.parse(&format!("{field}.image"), &smoke.image);
-        let platforms = match &smoke.platforms {
-            Some(platforms) => self.platforms(&format!("{field}.platforms"), platforms, false),
-            None => Some(Vec::new()),
-        };
-        let command = self.command(&format!("{field}.command"), &smoke.command);
-        let timeout = match &smoke.timeout {
-            Some(timeout) => self.duration(&format!("{field}.timeout"), timeout, rules::TIMEOUT),
-            None => Some(TIMEOUT_DEFAULT),
-        };
-        let attempts = match smoke.attempts {
-            Some(attempts) => self
-                .number(&format!("{field}.attempts"), attempts, rules::ATTEMPTS)
-                .and_then(|attempts| u32::try_from(attempts).ok()),
-            None => Some(ATTEMPTS_DEFAULT),
-        };
-        Some(SmokeGate {
-            image: image?,
-            platforms: platforms?,
-            command: command?,
-            timeout: timeout?,
-            attempts: attempts?,
-            hash: gate_hash(smoke),
-        })
-    }
-
-    fn command(&mut self, field: &str, words: &[String]) -> Option<Vec<String>> {
-        self.at_most(field, words.len(), COMMAND_MAX)?;
-        self.each(field, words, |reader, field, word| {
-            if word.len() > COMMAND_WORD_MAX_BYTES {
-                let message =
-                    format!("has {} bytes, at most {COMMAND_WORD_MAX_BYTES} are possible", word.len());
-                return reader.fail(field, message);
-            }
-            Some(word.clone())
-        })
     }
 
     fn same_revision(&mut self, field: &str, same: &SameRevision) -> Option<SameRevisionGate> {

@@ -6,12 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::runtime::events::{Recorder, Reporter};
 
+use crate::controller::room::SmokeRoom;
+use crate::engine::gates::SMOKE_RUNNING_MAX;
 use crate::engine::memory::Memory;
 use crate::model::SetName;
 use crate::registry::Registry;
 use crate::telemetry::clock::Clock;
 use crate::telemetry::kube_call::{CallError, call};
 use crate::telemetry::metrics::{Metrics, SetLabels};
+
+/// Most smoke tests of all sets at once when nothing else is set (issue "Smoke gate on a real node").
+pub const SMOKE_RUNNING_ALL_MAX: usize = 50;
 
 /// Shared by all reconciles; cheap to clone.
 #[derive(Clone)]
@@ -26,6 +31,10 @@ pub struct Context {
     pub metrics: Metrics,
     /// Kubernetes Events. One per process, so that repeats become a series.
     pub recorder: Recorder,
+    /// Room for smoke tests in this process.
+    pub smoke_room: SmokeRoom,
+    /// Most smoke tests of one set at once.
+    pub smoke_running_max: usize,
     /// By namespace/name.
     memories: Arc<Mutex<HashMap<String, SetMemory>>>,
 }
@@ -42,6 +51,8 @@ pub struct SetMemory {
     pub memory: Memory,
     /// The re-push that `TagExtended` was told of, so that it is told once.
     pub extension_told: Option<String>,
+    /// Jobs of gates that an earlier spec had were looked for.
+    pub old_jobs_sought: bool,
 }
 
 /// Why a call to the API server failed. After a time-out it is unknown whether a write happened: the next step
@@ -62,7 +73,16 @@ impl Context {
     pub fn new(client: kube::Client, registry: Arc<dyn Registry>, clock: Clock, metrics: Metrics) -> Self {
         let reporter = Reporter { controller: "tidegate".to_owned(), instance: None };
         let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, registry, clock, metrics, recorder, memories: Arc::default() }
+        Self {
+            client,
+            registry,
+            clock,
+            metrics,
+            recorder,
+            smoke_room: SmokeRoom::new(SMOKE_RUNNING_ALL_MAX),
+            smoke_running_max: SMOKE_RUNNING_MAX,
+            memories: Arc::default(),
+        }
     }
 
     /// Takes the memory of a set out; a set is never reconciled twice at once. Without one of this object and
@@ -81,6 +101,7 @@ impl Context {
     /// The set is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.memories().remove(&format!("{namespace}/{name}"));
+        self.smoke_room.forget(namespace, name);
         let labels = SetLabels { namespace: namespace.to_owned(), name: name.to_owned() };
         self.metrics.forget(&labels);
     }

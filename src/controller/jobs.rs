@@ -6,9 +6,17 @@ use crate::api::ReleaseSetStatus;
 use crate::controller::context::Context;
 use crate::controller::credentials::{self, Wanted};
 use crate::engine::decision::Decision;
-use crate::model::{Binding, ImageName, SetName, SmokeView};
+use crate::engine::policy::Policy;
+use crate::model::smoke::SmokeLog;
+use crate::model::{
+    Binding, GateName, Hindrance, HindranceKind, ImageName, SetName, SmokeOutcome, SmokeView,
+};
 use crate::smoke::outcome::{JobEnd, SmokeJob};
-use crate::smoke::runner::Jobs;
+use crate::smoke::runner::{Jobs, SmokeError};
+
+/// Prefix of the annotations by which a person has a gate's failed tests run again; the gate's name follows, and
+/// the value is how often (`tidegate retry`).
+pub const RETRY_ANNOTATION_PREFIX: &str = "retry.tidegate.dev/";
 
 /// How starting went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +29,47 @@ pub enum Started {
     Unfinished,
 }
 
-/// Starts the decision's smoke tests, and says what is known of each now. A refusal stops only its own test.
+/// How often a person asked for each gate to be run again. What is no number counts as nothing asked.
+pub fn retries(annotations: &BTreeMap<String, String>) -> BTreeMap<GateName, u32> {
+    let retry = |(key, value): (&String, &String)| {
+        let gate = key.strip_prefix(RETRY_ANNOTATION_PREFIX)?;
+        Some((gate.parse().ok()?, value.parse().ok()?))
+    };
+    annotations.iter().filter_map(retry).collect()
+}
+
+/// The set's Jobs with what they say; a failure that `status` does not know yet comes with the end of its log.
+///
+/// # Errors
+/// Jobs or pods could not be listed.
+pub async fn observe(
+    context: &Context,
+    set: &SetName,
+    status: &ReleaseSetStatus,
+) -> Result<Vec<SmokeJob>, SmokeError> {
+    let runner = Jobs::new(context.client.clone());
+    let mut jobs = runner.observe(set, context.clock.now()).await?;
+    for job in &mut jobs {
+        let SmokeView::Ended(verdict) = &mut job.view else { continue };
+        let (Some(pod), Ok(gate)) = (&job.failed_pod, job.identity.gate.parse()) else { continue };
+        if verdict.outcome == SmokeOutcome::Passed || is_kept(status, &verdict.binding, verdict.retry) {
+            continue;
+        }
+        let text = match runner.log(set, pod).await {
+            Ok(text) => text,
+            Err(error) => format!("the log could not be read: {error}"),
+        };
+        verdict.log = Some(SmokeLog { gate, text });
+    }
+    Ok(jobs)
+}
+
+fn is_kept(status: &ReleaseSetStatus, binding: &Binding, retry: u32) -> bool {
+    status.verdicts.iter().any(|kept| kept.binding == binding.as_str() && kept.retry >= retry)
+}
+
+/// Starts the decision's smoke tests as far as the controller has room for them, and says what is known of each now.
+/// A refusal stops only its own test.
 pub async fn start(
     context: &Context,
     set: &SetName,
@@ -32,6 +80,11 @@ pub async fn start(
     let jobs = Jobs::new(context.client.clone());
     let mut started = if decision.start.is_empty() { Started::Nothing } else { Started::All };
     for request in &decision.start {
+        if !context.smoke_room.take(set) {
+            tracing::info!(%set, gate = %request.gate, "waits for another set's smoke test to end");
+            started = Started::Unfinished;
+            break;
+        }
         let secrets = match wanted.get(&request.image) {
             Some(wanted) => credentials::pull_secrets(context, &set.namespace, wanted).await,
             None => Vec::new(),
@@ -39,13 +92,19 @@ pub async fn start(
         let view = match jobs.start(set, request, &secrets).await {
             Ok(_) => {
                 context.metrics.count_write("job", "ok");
-                SmokeView::Running { since: context.clock.now(), waiting_for: None }
+                SmokeView::Running { since: context.clock.now(), waiting_for: None, due_at: None }
             }
             Err(error) => {
                 context.metrics.count_write("job", "error");
+                context.smoke_room.give_back(set);
                 tracing::warn!(%set, gate = %request.gate, "{error}");
                 started = Started::Unfinished;
-                SmokeView::Unknown { why: error.to_string() }
+                let kind = match error {
+                    SmokeError::Start { .. } => HindranceKind::ConfigRefused,
+                    _ => HindranceKind::Unreadable,
+                };
+                let why = Hindrance { kind, message: error.to_string() };
+                SmokeView::NoVerdict { why, run: request.run, again: None }
             }
         };
         views.insert(request.binding.clone(), view);
@@ -53,17 +112,29 @@ pub async fn start(
     (started, views)
 }
 
-/// Deletes Jobs whose verdict stands in `status`, and those that ended without one, so that they run again.
-pub async fn tidy(context: &Context, set: &SetName, status: &ReleaseSetStatus, jobs: &[SmokeJob]) {
+/// Deletes Jobs that are of no use any more: their verdict stands in `status`, a later run of the same test was made,
+/// or their gate is gone.
+pub async fn tidy(
+    context: &Context,
+    set: &SetName,
+    policy: &Policy,
+    status: &ReleaseSetStatus,
+    jobs: &[SmokeJob],
+) {
     let runner = Jobs::new(context.client.clone());
-    let kept = |job: &SmokeJob| status.verdicts.iter().any(|verdict| verdict.binding == job.binding.as_str());
+    let has_gate = |job: &SmokeJob| policy.gates.iter().any(|gate| gate.name.as_str() == job.identity.gate);
     for job in jobs {
-        let done = match job.end {
-            JobEnd::Verdict => kept(job),
-            JobEnd::NoVerdict => true,
-            JobEnd::NotOver | JobEnd::Hopeless => false,
+        let later = |other: &SmokeJob| {
+            let (run, other_run) = (job.identity.run, other.identity.run);
+            other.identity.binding == job.identity.binding
+                && (other_run.retry, other_run.number) > (run.retry, run.number)
         };
-        if !done {
+        let done = match job.end {
+            JobEnd::Verdict => is_kept(status, &job.identity.binding, job.identity.run.retry),
+            JobEnd::NoVerdict => jobs.iter().any(later),
+            JobEnd::NotOver => false,
+        };
+        if !done && has_gate(job) {
             continue;
         }
         match runner.discard(set, job).await {
@@ -73,5 +144,28 @@ pub async fn tidy(context: &Context, set: &SetName, status: &ReleaseSetStatus, j
                 tracing::warn!(%set, "{error}");
             }
         }
+    }
+}
+
+/// How many of the set's Jobs have not ended.
+pub fn running(jobs: &[SmokeJob]) -> usize {
+    jobs.iter().filter(|job| job.end == JobEnd::NotOver).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_are_read_by_gate_and_nonsense_counts_for_nothing() {
+        let annotations = [
+            ("retry.tidegate.dev/worker-boots", "2"),
+            ("retry.tidegate.dev/Not A Gate", "2"),
+            ("retry.tidegate.dev/other", "-1"),
+            ("tidegate.dev/worker-boots", "3"),
+        ];
+        let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let expected = BTreeMap::from([("worker-boots".parse().unwrap(), 2)]);
+        assert_eq!(retries(&annotations.into_iter().collect()), expected);
     }
 }

@@ -1,6 +1,8 @@
 //! The ReleaseSet as the API server holds it now, and the one way to write its status (design §4 Commit):
 //! GET, change our fields in the JSON, PUT with the resourceVersion of that GET, compare the reply.
 
+use std::collections::BTreeMap;
+
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use serde_json::Value;
 
@@ -20,6 +22,8 @@ pub struct Live {
     pub deleting: bool,
     /// `reconcile.fluxcd.io/requestedAt`.
     pub requested_at: Option<String>,
+    /// `metadata.annotations`.
+    pub annotations: BTreeMap<String, String>,
     /// Its status, ours.
     pub status: ReleaseSetStatus,
     object: DynamicObject,
@@ -87,13 +91,12 @@ impl Live {
             Some(status) => serde_json::from_value(status.clone()),
         };
         let status = status.map_err(|source| Undecodable { name: name.clone(), source })?;
-        let annotations = metadata.annotations.as_ref();
+        let annotations = metadata.annotations.clone().unwrap_or_default();
         Ok(Self {
             generation: metadata.generation.unwrap_or_default(),
             deleting: metadata.deletion_timestamp.is_some(),
-            requested_at: annotations
-                .and_then(|annotations| annotations.get("reconcile.fluxcd.io/requestedAt"))
-                .cloned(),
+            requested_at: annotations.get("reconcile.fluxcd.io/requestedAt").cloned(),
+            annotations,
             status,
             name,
             object,

@@ -11,6 +11,7 @@ pub mod live;
 pub mod look;
 pub mod reach;
 pub mod reconcile;
+pub mod room;
 pub mod startup;
 pub mod targets;
 pub mod watch;

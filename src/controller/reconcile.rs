@@ -31,8 +31,8 @@ use crate::engine::report::{TargetReports, conditions, stalled_conditions};
 use crate::engine::{CONFIRMATION_LIFE, decide};
 use crate::model::{ImageName, Problem, Reason, TargetState};
 use crate::registry::Depth;
-use crate::smoke::outcome::{self, SmokeJob};
-use crate::smoke::runner::{Jobs, SmokeError};
+use crate::smoke::outcome::{self, JobEnd, SmokeJob};
+use crate::smoke::runner::SmokeError;
 use crate::telemetry::metrics::SetLabels;
 
 /// Most commits of one reconcile: one, then a decision from its reply. A second would need a candidate that
@@ -45,6 +45,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 const GO_ON: Duration = Duration::from_secs(1);
 /// Pause before a Job that was refused (quota, webhook, RBAC) is tried again: the shortest interval of a spec.
 const JOB_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+/// Pause before a Job without a pod is looked at again: "no node" and refusals are named within 10 s.
+const PODLESS_AGAIN: SignedDuration = SignedDuration::from_secs(3);
 /// Longest sleep when nothing is due: also the safety net for events that a watch lost.
 const SLEEP_MAX: SignedDuration = SignedDuration::from_mins(10);
 
@@ -140,8 +142,13 @@ impl<'a> Session<'a> {
             memory.memory.hinted_at = Some(context.clock.now());
         }
         let has_smoke = policy.gates.iter().any(|gate| matches!(gate.kind, GateKind::Smoke(_)));
-        let jobs =
-            if has_smoke { Jobs::new(context.client.clone()).observe(&live.name).await? } else { Vec::new() };
+        // A spec without smoke gates may have had some before: their Jobs are looked for once.
+        let jobs = if has_smoke || !std::mem::replace(&mut memory.old_jobs_sought, true) {
+            jobs::observe(context, &live.name, &live.status).await?
+        } else {
+            Vec::new()
+        };
+        context.smoke_room.saw(&live.name, jobs::running(&jobs));
         let smoke = outcome::views(&jobs);
         let record = status::record(&live.status)?;
         let observation = Observation {
@@ -149,6 +156,8 @@ impl<'a> Session<'a> {
             record,
             memory: std::mem::take(&mut memory.memory),
             smoke,
+            retries: jobs::retries(&live.annotations),
+            smoke_running_max: Some(context.smoke_running_max),
         };
         let before = live.status.clone();
         Ok(Self { context, live, spec, policy, observation, memory, jobs, before, ended: Vec::new() })
@@ -270,7 +279,7 @@ impl<'a> Session<'a> {
         if extended.is_some() {
             self.memory.extension_told = extended;
         }
-        jobs::tidy(self.context, &self.live.name, &self.live.status, &self.jobs).await;
+        jobs::tidy(self.context, &self.live.name, &self.policy, &self.live.status, &self.jobs).await;
         events::publish(self.context, &self.live, happenings).await;
         self.gauge();
         Ok(())
@@ -302,6 +311,10 @@ impl<'a> Session<'a> {
         // should a watch lose their end.
         if !targets.is_empty() || !self.jobs.is_empty() || started == jobs::Started::All {
             next = next.min(soon);
+        }
+        // What keeps a Job from its pod is told by Events, which nothing watches.
+        if self.jobs.iter().any(|job| job.is_podless && job.end == JobEnd::NotOver) {
+            next = next.min(now.checked_add(PODLESS_AGAIN).unwrap_or(now));
         }
         let pause = next.duration_since(now).clamp(SignedDuration::ZERO, SLEEP_MAX);
         Action::requeue(Duration::try_from(pause).unwrap_or(AGAIN).max(AGAIN))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{DynamicObject, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig};
 use kube::runtime::reflector::{ObjectRef, store};
@@ -69,6 +69,12 @@ pub async fn run(
             watch_config().labels(SET_LABEL),
             |target| set_of(&target),
         )
+        // A Job's own status lags behind its pod, and says less.
+        .watches(
+            scoped::<PartialObjectMeta<Pod>>(&client, namespace),
+            watch_config().labels(SET_LABEL),
+            |pod| set_of(&pod),
+        )
         .graceful_shutdown_on(stop);
     if image_policies_exist(&context).await {
         let resource = image_policy::resource();
@@ -108,10 +114,10 @@ fn watch_config() -> WatchConfig {
     WatchConfig::default().timeout(WATCH_SECS)
 }
 
-/// The set that a target follows, by its label.
-fn set_of(target: &impl ResourceExt) -> Option<ObjectRef<Meta>> {
-    let name = target.labels().get(SET_LABEL)?;
-    Some(ObjectRef::new(name).within(&target.namespace()?))
+/// The set of a target or smoke pod, by its label.
+fn set_of(object: &impl ResourceExt) -> Option<ObjectRef<Meta>> {
+    let name = object.labels().get(SET_LABEL)?;
+    Some(ObjectRef::new(name).within(&object.namespace()?))
 }
 
 /// A watch on a kind that is not installed would fail for ever. Without it, drift of imagePolicy targets is

@@ -58,7 +58,7 @@ pub(in crate::engine) fn follow(policy: &Policy, judged: Vec<(Runner, Candidate)
         .iter()
         .enumerate()
         .filter(|(_, (_, candidate))| candidate.phase != Phase::Failed)
-        .map(|(index, (runner, candidate))| (class(runner, candidate), index))
+        .map(|(index, (_, candidate))| (rank(candidate), index))
         .collect();
     let newest_alive = places.iter().map(|&(_, index)| index).min();
     places.sort_unstable();
@@ -80,7 +80,8 @@ pub(in crate::engine) fn follow(policy: &Policy, judged: Vec<(Runner, Candidate)
         .collect()
 }
 
-fn class(runner: &Runner, candidate: &Candidate) -> u8 {
+/// The rank by which candidates are followed and tested (design §4 Choose); 1 comes first.
+pub(in crate::engine) fn rank(candidate: &Candidate) -> u8 {
     use crate::engine::decision::GateState::{Passed, Running};
     let tested = candidate
         .gates
@@ -88,7 +89,7 @@ fn class(runner: &Runner, candidate: &Candidate) -> u8 {
         .any(|gate| !gate.advisory && gate.is_smoke && matches!(gate.state, Passed | Running));
     if candidate.is_complete() || tested {
         1
-    } else if runner.listed_by_all {
+    } else if candidate.listed_by_all {
         2
     } else {
         3

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use crate::engine::clearance::Granted;
 use crate::engine::record::{CandidateRecord, Ended, Phase};
 use crate::model::{
-    Digest, Doubt, GateName, ImageEvidence, ImageName, Platform, Release, Sighted, Sighting, SmokeRequest,
-    SmokeVerdict, Tag, TagList,
+    Digest, Doubt, GateName, HindranceKind, ImageEvidence, ImageName, Platform, Release, Sighted, Sighting,
+    SmokeRequest, SmokeVerdict, Tag, TagList,
 };
 
 /// The engine's answer. While `ask` is not empty the rest is what would be reported if nothing could be
@@ -138,10 +138,13 @@ pub struct Checked {
 }
 
 /// One followed candidate, judged.
+#[expect(clippy::struct_excessive_bools, reason = "four facts that do not exclude one another")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The shared tag.
     pub tag: Tag,
+    /// The lists of all required images name it.
+    pub listed_by_all: bool,
     /// Every cell, images in the order of the spec, required platforms before advisory ones.
     pub images: Vec<CandidateImage>,
     /// Every gate, in the order of the spec.
@@ -224,6 +227,8 @@ pub struct GateReport {
     pub is_smoke: bool,
     /// Where it stands.
     pub state: GateState,
+    /// What keeps a smoke test from a verdict.
+    pub reason: Option<HindranceKind>,
     /// In words, without times.
     pub message: String,
 }

@@ -23,6 +23,7 @@ pub(in crate::engine) fn judge(
     let record = remembered(observation, runner, &images, now);
     let mut candidate = Candidate {
         tag: runner.tag.clone(),
+        listed_by_all: runner.listed_by_all,
         images,
         gates,
         phase: Phase::Partial,

@@ -60,11 +60,14 @@ pub fn decide(policy: &Policy, observation: &Observation, now: Timestamp) -> Dec
             agenda.wake_at(bell);
         }
     }
+    if let Some(bell) = gates::smoke::next_bell(observation, now) {
+        agenda.wake_at(bell);
+    }
     let mut decision = Decision {
         ask: agenda.due,
         hold: hold(policy, observation),
         start: Vec::new(),
-        verdicts: gates::kept_verdicts(policy, observation, &followed),
+        verdicts: gates::smoke::kept_verdicts(policy, observation, &followed),
         ended,
         drift: drift::drift(observation),
         listed: listed(observation),
@@ -95,9 +98,11 @@ fn act(policy: &Policy, observation: &Observation, decision: &mut Decision, now:
             decision.ended.extend(superseded(&passed, &promoted, now));
             decision.followed = kept;
             decision.commit = Some(granted);
-            decision.start = gates::to_start(policy, observation, &decision.followed);
+            decision.start = gates::smoke::to_start(policy, observation, &decision.followed, now);
         }
-        commit::Step::Nothing => decision.start = gates::to_start(policy, observation, &decision.followed),
+        commit::Step::Nothing => {
+            decision.start = gates::smoke::to_start(policy, observation, &decision.followed, now);
+        }
     }
 }
 

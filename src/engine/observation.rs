@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::memory::Memory;
 use crate::engine::record::Record;
-use crate::model::{Binding, SmokeView};
+use crate::model::{Binding, GateName, SmokeView};
 
 /// The engine's whole input beside the policy and the instant.
 #[derive(Clone, Debug, Default)]
@@ -17,4 +17,10 @@ pub struct Observation {
     pub memory: Memory,
     /// What is known of smoke tests, beside the verdicts of the record.
     pub smoke: BTreeMap<Binding, SmokeView>,
+    /// How often a person asked for each gate to be run again (`tidegate retry`).
+    pub retries: BTreeMap<GateName, u32>,
+    /// Most smoke tests that may run at once; `None` means [`SMOKE_RUNNING_MAX`].
+    ///
+    /// [`SMOKE_RUNNING_MAX`]: crate::engine::gates::SMOKE_RUNNING_MAX
+    pub smoke_running_max: Option<usize>,
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use crate::engine::order::CandidateRule;
+use crate::model::smoke::SmokeTest;
 use crate::model::target::image_key;
 use crate::model::{
     GateName, ImageName, Platform, Problem, Repository, Tag, TagTemplate, TargetKind, TargetName, Verify,
@@ -88,6 +89,7 @@ pub struct Gate {
 }
 
 /// Kinds of gates.
+#[expect(clippy::large_enum_variant, reason = "a policy has at most 16 gates, and most are smoke tests")]
 #[derive(Clone, Debug)]
 pub enum GateKind {
     /// A Job on the sibling's child image, by digest.
@@ -96,21 +98,28 @@ pub enum GateKind {
     SameRevision(SameRevisionGate),
 }
 
-/// A smoke test (`when: ImagePresent`: starts when its own cell is Present).
+/// A smoke test.
 #[derive(Clone, Debug)]
 pub struct SmokeGate {
     /// The sibling under test.
     pub image: ImageName,
     /// Platforms under test; empty means all required platforms of the image.
     pub platforms: Vec<Platform>,
-    /// Command; empty means the image's own entrypoint.
-    pub command: Vec<String>,
-    /// How long one attempt may run.
-    pub timeout: SignedDuration,
-    /// How often it is tried.
-    pub attempts: u32,
+    /// When it starts, and what it sees.
+    pub when: When,
+    /// What is run.
+    pub test: SmokeTest,
     /// Hash over what the user set, computed at the border and opaque here.
     pub hash: String,
+}
+
+/// When a smoke test starts. What it sees by then is what its verdict is bound to (S5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// As soon as its own cell is Present: beside the builds of its siblings, of which it sees nothing.
+    ImagePresent,
+    /// When every required cell is: it sees the tag and all images.
+    Complete,
 }
 
 /// All required images carry one equal value under `key`.

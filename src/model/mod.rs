@@ -24,7 +24,7 @@ pub use problem::Problem;
 pub use reference::{Digest, Repository, Tag, TagTemplate};
 pub use release::{Promoted, Release, ReleaseImage};
 pub use sighting::{Defect, DefectKind, Doubt, DoubtKind, Sighted, Sighting};
-pub use smoke::{Binding, SmokeOutcome, SmokeRequest, SmokeVerdict, SmokeView};
+pub use smoke::{Binding, Hindrance, HindranceKind, SmokeOutcome, SmokeRequest, SmokeVerdict, SmokeView};
 pub use tag_list::TagList;
 pub use target::{TargetKind, TargetState};
 pub use verify::Verify;

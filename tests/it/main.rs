@@ -28,3 +28,5 @@ mod requests;
 mod scenarios;
 #[cfg(test)]
 mod sharing;
+#[cfg(test)]
+mod smoke;

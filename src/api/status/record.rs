@@ -121,17 +121,15 @@ fn clock(status: Option<&CandidateClock>) -> Option<DeadlineClock> {
 }
 
 fn verdict(status: &VerdictStatus) -> Option<SmokeVerdict> {
-    let outcome = match status.outcome.as_str() {
-        "Passed" => SmokeOutcome::Passed,
-        "Failed" => SmokeOutcome::Failed,
-        _ => return None,
-    };
+    let outcome = SmokeOutcome::ALL.into_iter().find(|outcome| outcome.word() == status.outcome)?;
     Some(SmokeVerdict {
         binding: Binding::stored(status.binding.as_str()),
         outcome,
         at: status.at.parse().ok()?,
         exit_code: status.exit_code,
         message: status.message.clone().unwrap_or_default(),
+        retry: status.retry,
+        log: None,
     })
 }
 

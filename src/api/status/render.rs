@@ -5,16 +5,18 @@ use serde::Serialize;
 
 use super::{cut, time_text};
 use crate::api::duration;
-use crate::api::schema::{BINDING_MAX_BYTES, CONDITION_MESSAGE_MAX_BYTES, MESSAGE_MAX_BYTES};
+use crate::api::schema::{BINDING_MAX_BYTES, CONDITION_MESSAGE_MAX_BYTES, LOG_MAX_BYTES, MESSAGE_MAX_BYTES};
 use crate::api::v1alpha1::{
-    CandidateClock, CandidateStatus, CellStatus, ConditionStatus, EndedStatus, GateStatus, ListedStatus,
-    RECENT_MAX, ReleaseSetStatus, Summary, TargetStatus, VERDICTS_MAX, VerdictStatus,
+    CandidateClock, CandidateStatus, CellStatus, ConditionStatus, EndedStatus, FAILURE_LOGS_MAX, FailureLog,
+    GateStatus, ListedStatus, RECENT_MAX, ReleaseSetStatus, Summary, TargetStatus, VERDICTS_MAX,
+    VerdictStatus,
 };
 use crate::engine::decision::{Candidate, CandidateImage, Cell, Decision, GateReport, Listed};
 use crate::engine::policy::{Policy, TargetPolicy};
 use crate::engine::record::{CandidateRecord, Ended};
 use crate::engine::report::{ConditionReport, TargetReports};
-use crate::model::{ConditionType, SmokeOutcome, SmokeVerdict, TargetState};
+use crate::model::smoke::SmokeLog;
+use crate::model::{ConditionType, SmokeVerdict, TargetState};
 
 /// Most bytes of a status as JSON (design §3). `promoted`, `floor` and `history` are never dropped for it: a set of
 /// 32 images and 16 platforms may pass it with them alone, far below etcd's 1.5 MiB.
@@ -35,6 +37,7 @@ pub fn render(
     let mut status = ReleaseSetStatus {
         candidates: decision.followed.iter().map(candidate_status).collect(),
         verdicts: decision.verdicts.iter().map(verdict_status).collect(),
+        failure_logs: failure_logs(previous, &decision.verdicts),
         recent: recent(previous, &decision.ended),
         targets: policy.targets.iter().map(target).collect(),
         summary: decision.followed.first().map(summary),
@@ -150,6 +153,7 @@ fn gate_status(gate: &GateReport) -> GateStatus {
     GateStatus {
         name: gate.name.to_string(),
         state: gate.state.word().to_owned(),
+        reason: gate.reason.map(|reason| reason.word().to_owned()),
         message: message(&gate.message),
     }
 }
@@ -157,14 +161,27 @@ fn gate_status(gate: &GateReport) -> GateStatus {
 fn verdict_status(verdict: &SmokeVerdict) -> VerdictStatus {
     VerdictStatus {
         binding: cut(verdict.binding.as_str(), BINDING_MAX_BYTES),
-        outcome: match verdict.outcome {
-            SmokeOutcome::Passed => "Passed".to_owned(),
-            SmokeOutcome::Failed => "Failed".to_owned(),
-        },
+        outcome: verdict.outcome.word().to_owned(),
         at: time_text(verdict.at),
         exit_code: verdict.exit_code,
+        retry: verdict.retry,
         message: message(&verdict.message),
     }
+}
+
+/// Logs that have just been read, then those that stand there: each once, the newest [`FAILURE_LOGS_MAX`].
+fn failure_logs(previous: &ReleaseSetStatus, verdicts: &[SmokeVerdict]) -> Vec<FailureLog> {
+    let new = verdicts.iter().filter_map(|verdict| {
+        let SmokeLog { gate, text } = verdict.log.as_ref()?;
+        let log = cut(text, LOG_MAX_BYTES);
+        Some(FailureLog { gate: gate.to_string(), at: time_text(verdict.at), log })
+    });
+    let mut logs: Vec<FailureLog> = new.collect();
+    logs.extend(previous.failure_logs.iter().filter(|old| !logs.contains(old)).cloned().collect::<Vec<_>>());
+    // RFC 3339 in UTC with whole seconds is ordered as text.
+    logs.sort_by(|a, b| b.at.cmp(&a.at));
+    logs.truncate(FAILURE_LOGS_MAX);
+    logs
 }
 
 fn recent(previous: &ReleaseSetStatus, ended: &[Ended]) -> Vec<EndedStatus> {
@@ -255,6 +272,10 @@ fn fit(status: &mut ReleaseSetStatus) {
         status.candidates[index].cells.clear();
         status.candidates[index].gates.clear();
     }
+    if fits(status) {
+        return;
+    }
+    status.failure_logs.clear();
     if fits(status) {
         return;
     }

@@ -86,11 +86,13 @@ fn candidate(tag: &str, cells: usize) -> Candidate {
     };
     Candidate {
         tag: tag.parse().unwrap(),
+        listed_by_all: true,
         images: vec![image],
         gates: vec![GateReport {
             name: "boots".parse().unwrap(),
             advisory: false,
             is_smoke: true,
+            reason: None,
             state: GateState::Running,
             message: String::new(),
         }],
@@ -126,6 +128,8 @@ fn decision() -> Decision {
             at: at("2026-01-01T00:00:00Z"),
             exit_code: Some(1),
             message: "exit code 1".to_owned(),
+            retry: 0,
+            log: None,
         }],
         ended: vec![Ended {
             tag: "v1".parse().unwrap(),

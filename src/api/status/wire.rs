@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::api::v1alpha1::ReleaseSetStatus;
 
 /// Top-level fields of status that this version writes. Whatever else a live object holds there is left alone.
-const OUR_FIELDS: [&str; 12] = [
+const OUR_FIELDS: [&str; 13] = [
     "observedGeneration",
     "conditions",
     "promoted",
@@ -16,6 +16,7 @@ const OUR_FIELDS: [&str; 12] = [
     "history",
     "candidates",
     "verdicts",
+    "failureLogs",
     "recent",
     "targets",
     "summary",

@@ -1,16 +1,18 @@
 //! Wire types of `tidegate.dev/v1alpha1`, exactly as they are stored. Texts stay texts here: `validate` and
 //! `status` turn them into values, so that one wrong field hides no other.
 
+mod smoke;
 mod spec;
 mod status;
 
+pub use smoke::{Smoke, SmokeEnv, SmokeExpect, SmokeHttpGet, SmokeResources, SmokeToleration, SmokeWhen};
 pub use spec::{
     Alphabetical, Candidates, Direction, FilterTags, Gate, Image, LocalReference, Numerical, OrderPolicy,
-    RegistryAccess, ReleaseSet, ReleaseSetSpec, RevisionFrom, SameRevision, Smoke, Target, TargetConfigMap,
+    RegistryAccess, ReleaseSet, ReleaseSetSpec, RevisionFrom, SameRevision, Target, TargetConfigMap,
     TargetImagePolicy, Verify,
 };
 pub use status::{
-    CandidateClock, CandidateStatus, CellStatus, ConditionStatus, EndedStatus, FloorStatus, GateStatus,
-    HISTORY_MAX, HistoryEntry, ListedStatus, PlatformDigest, PromotedImage, PromotedStatus, RECENT_MAX,
-    ReleaseSetStatus, Summary, TargetStatus, VERDICTS_MAX, VerdictStatus,
+    CandidateClock, CandidateStatus, CellStatus, ConditionStatus, EndedStatus, FAILURE_LOGS_MAX, FailureLog,
+    FloorStatus, GateStatus, HISTORY_MAX, HistoryEntry, ListedStatus, PlatformDigest, PromotedImage,
+    PromotedStatus, RECENT_MAX, ReleaseSetStatus, Summary, TargetStatus, VERDICTS_MAX, VerdictStatus,
 };

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::v1alpha1::ReleaseSetStatus;
+use crate::api::v1alpha1::smoke::Smoke;
 use crate::api::{rules, schema};
 use crate::engine::policy::{GATES_MAX, IMAGES_MAX, TARGETS_MAX};
 
@@ -332,32 +333,6 @@ pub struct Gate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = {"key": "org.opencontainers.image.revision"}))]
     pub same_revision: Option<SameRevision>,
-}
-
-/// A Job that runs the sibling's own image by digest; exit code 0 passes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Smoke {
-    /// Name of the image under test.
-    #[schemars(schema_with = "schema::label", extend("example" = "worker"))]
-    pub image: String,
-    /// Platforms under test. Absent means all required platforms of the image.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::smoke_platforms", extend("example" = ["linux/amd64"]))]
-    pub platforms: Option<Vec<String>>,
-    /// Command and arguments. Absent means the image's own entrypoint.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::command", extend("example" = ["/app", "--self-check"]))]
-    pub command: Vec<String>,
-    /// How long one attempt may run. Absent means 5m; the default is not written into the object, so that a
-    /// verdict is not forgotten when defaults change.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::timeout", extend("example" = "5m"))]
-    pub timeout: Option<String>,
-    /// How often it is tried before it counts as failed. Absent means 2, not written into the object either.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::attempts", extend("example" = 2))]
-    pub attempts: Option<i64>,
 }
 
 /// All required images carry one equal value under a key.

@@ -13,6 +13,8 @@ use crate::engine::policy::{GATES_MAX, IMAGES_MAX, PLATFORMS_MAX, TARGETS_MAX};
 pub const VERDICTS_MAX: usize = 64;
 /// Most ended candidates that are kept (design §3).
 pub const RECENT_MAX: usize = 5;
+/// Most logs of failed smoke tests (design §3).
+pub const FAILURE_LOGS_MAX: usize = 4;
 /// Most conditions: the eight types, and room for those of later versions.
 pub const CONDITIONS_MAX: usize = 16;
 /// Most cells of one candidate: 32 images × 16 required and 16 advisory platforms.
@@ -59,6 +61,10 @@ pub struct ReleaseSetStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = VERDICTS_MAX), extend("x-kubernetes-list-type" = "atomic", "example" = [{"binding": "ghcr.io/acme/worker@sha256:… linux/amd64 v1:…", "outcome": "Passed", "at": "2026-01-01T00:00:00Z"}]))]
     pub verdicts: Vec<VerdictStatus>,
+    /// What the last failed smoke tests wrote, newest first. Absent means nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = FAILURE_LOGS_MAX), extend("x-kubernetes-list-type" = "atomic", "example" = [{"gate": "worker-boots", "at": "2026-01-01T00:00:00Z", "log": "panic: DATABASE_URL is not set"}]))]
+    pub failure_logs: Vec<FailureLog>,
     /// The last candidates that ended without being promoted, newest first. Absent means none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = RECENT_MAX), extend("x-kubernetes-list-type" = "atomic", "example" = [{"tag": "main-3f9ac1d-1767225600", "outcome": "Superseded", "at": "2026-01-01T00:00:00Z"}]))]
@@ -294,10 +300,30 @@ pub struct GateStatus {
     /// `Passed`, `Failed`, `Running`, `Pending` or `NotRun`.
     #[schemars(schema_with = "schema::word", extend("example" = "Running"))]
     pub state: String,
+    /// What keeps a smoke test from a verdict: `Unschedulable`, `ImagePull`, `ConfigRefused`, `QuotaDenied`,
+    /// `ImageRewritten`, `Evicted` or `Unreadable`. Absent means nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::word", extend("example" = "Unschedulable"))]
+    pub reason: Option<String>,
     /// In words. Absent means that there is nothing to add.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::message", extend("example" = "exit code 1"))]
     pub message: Option<String>,
+}
+
+/// The end of what a failed smoke test wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureLog {
+    /// Name of the gate.
+    #[schemars(schema_with = "schema::seen_name", extend("example" = "worker-boots"))]
+    pub gate: String,
+    /// When the container ended.
+    #[schemars(schema_with = "schema::time", extend("example" = "2026-01-01T00:00:00Z"))]
+    pub at: String,
+    /// Its last lines.
+    #[schemars(schema_with = "schema::log", extend("example" = "panic: DATABASE_URL is not set"))]
+    pub log: String,
 }
 
 /// One smoke verdict.
@@ -307,7 +333,7 @@ pub struct VerdictStatus {
     /// What it counts for: repository, child digest, platform and gate hash.
     #[schemars(schema_with = "schema::binding", extend("example" = "ghcr.io/acme/worker@sha256:… linux/amd64 v1:…"))]
     pub binding: String,
-    /// `Passed` or `Failed`.
+    /// `Passed`, `Failed`, `TimedOut` or `OOMKilled`.
     #[schemars(schema_with = "schema::word", extend("example" = "Passed"))]
     pub outcome: String,
     /// When the container ended.
@@ -317,6 +343,10 @@ pub struct VerdictStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("example" = 0))]
     pub exit_code: Option<i32>,
+    /// How often the gate had been run again by hand when this was said. Absent means never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(extend("example" = 1))]
+    pub retry: u32,
     /// In words. Absent means that there is nothing to add.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::message", extend("example" = "exit code 1"))]
@@ -427,6 +457,7 @@ impl Default for ReleaseSetStatus {
             history: Vec::new(),
             candidates: Vec::new(),
             verdicts: Vec::new(),
+            failure_logs: Vec::new(),
             recent: Vec::new(),
             targets: Vec::new(),
             summary: None,
@@ -434,4 +465,9 @@ impl Default for ReleaseSetStatus {
             last_handled_reconcile_at: None,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

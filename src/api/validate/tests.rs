@@ -37,7 +37,7 @@ fn a_sound_spec_becomes_a_policy() {
     assert_eq!(policy.images[0].platforms, ["linux/amd64".parse().unwrap()]);
     assert_eq!(policy.images[1].platforms.len(), 2);
     let GateKind::Smoke(smoke) = &policy.gates[0].kind else { panic!("a smoke gate") };
-    assert_eq!((smoke.timeout.as_secs(), smoke.attempts), (300, 2));
+    assert_eq!((smoke.test.timeout.as_secs(), smoke.test.attempts), (300, 2));
     assert!(smoke.hash.starts_with("v1:"));
     let GateKind::SameRevision(same) = &policy.gates[1].kind else { panic!("a sameRevision gate") };
     assert_eq!(same.from, RevisionSource::Annotation);

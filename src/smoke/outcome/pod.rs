@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStateWaiting, Pod, PodStatus};
 
-use crate::smoke::job::{CONTAINER, Identity, MEMORY_LIMIT};
+use crate::model::SmokeOutcome;
+use crate::model::smoke::{Hindrance, HindranceKind};
+use crate::smoke::identity::Identity;
+use crate::smoke::pod::CONTAINER;
 
 /// `status.reason` of a pod that ran into its own `activeDeadlineSeconds`.
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
@@ -23,9 +26,9 @@ const CONFIG_REASONS: [&str; 3] = ["CreateContainerConfigError", "CreateContaine
 /// One pod, read. Messages are for people, without times, not yet cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::smoke) enum PodReading {
-    /// The container ended with 0, undisturbed, on the requested digest.
+    /// The container did what was expected, undisturbed, on the requested digest.
     Passed {
-        /// When it ended.
+        /// When it ended, or had stayed up for long enough.
         at: Option<Timestamp>,
     },
     /// The container started and ended otherwise, undisturbed, on the requested digest.
@@ -34,54 +37,100 @@ pub(in crate::smoke) enum PodReading {
         at: Option<Timestamp>,
         /// Its exit code; none for one that ran out of time.
         exit_code: Option<i32>,
-        /// How it ended.
+        /// How it ended: anything but Passed.
+        outcome: SmokeOutcome,
+        /// The same in words.
         message: String,
+        /// Name of the pod, whose log tells more.
+        pod: String,
     },
     /// It was evicted, deleted, lost or never started: no verdict, whatever its exit code is.
-    Disturbed {
-        /// What disturbed it.
-        why: String,
+    NoVerdict {
+        /// What kept it from giving one.
+        why: Hindrance,
+        /// Its container ran.
+        started: bool,
     },
-    /// It runs another image than the one asked for.
+    /// It runs something else than what was asked for.
     Rewritten {
-        /// Which one.
+        /// What.
         why: String,
     },
     /// It cannot start yet.
     Waits {
         /// For what.
-        what: String,
+        what: Hindrance,
     },
     /// It is being started, or runs.
-    Runs,
+    Runs {
+        /// When it has stayed up for long enough, if nothing happens.
+        due_at: Option<Timestamp>,
+    },
 }
 
 /// Reads one pod that the Job of `identity` owns; `timeout` is what the pod was given.
-pub(in crate::smoke) fn read(pod: &Pod, identity: &Identity, timeout: SignedDuration) -> PodReading {
+pub(in crate::smoke) fn read(
+    pod: &Pod,
+    identity: &Identity,
+    timeout: SignedDuration,
+    now: Timestamp,
+) -> PodReading {
     if let Some(why) = rewritten(pod, identity) {
         return PodReading::Rewritten { why };
     }
     let empty = PodStatus::default();
     let status = pod.status.as_ref().unwrap_or(&empty);
     let reason = status.reason.as_deref().unwrap_or_default();
-    if let Some(why) = disturbed(pod, status, reason) {
-        return PodReading::Disturbed { why };
-    }
     let terminated = terminated(status);
+    if let Some(why) = disturbed(pod, status, reason) {
+        let started = terminated.is_some_and(|end| end.started_at.is_some()) || running(status).is_some();
+        return PodReading::NoVerdict { why: hindrance(HindranceKind::Evicted, why), started };
+    }
     let phase = status.phase.as_deref().unwrap_or_default();
     if reason == DEADLINE_EXCEEDED {
-        return timed_out(pod, terminated, timeout);
+        return timed_out(pod, status, terminated, identity, timeout);
     }
     match (terminated, phase) {
-        (Some(end), "Succeeded") if end.exit_code == 0 => PodReading::Passed { at: finished(end) },
-        (Some(end), "Failed") if end.exit_code != 0 => failed(end),
-        (_, "Succeeded" | "Failed") => PodReading::Disturbed {
-            why: format!("its pod ended as {phase} and does not show how the container ended"),
+        (Some(end), "Succeeded") if end.exit_code == 0 => match identity.stays_up {
+            None => PodReading::Passed { at: finished(end) },
+            Some(_) => failed(pod, end, identity),
+        },
+        (Some(end), "Failed") if end.exit_code != 0 => failed(pod, end, identity),
+        (_, "Succeeded" | "Failed") => PodReading::NoVerdict {
+            why: hindrance(
+                HindranceKind::Unreadable,
+                format!("its pod ended as {phase} and does not show how the container ended"),
+            ),
+            started: true,
         },
         // Ended containers of a pod that has not: the kubelet has not said its last word.
-        (Some(_), _) => PodReading::Runs,
-        (None, _) => waits(status, identity).map_or(PodReading::Runs, |what| PodReading::Waits { what }),
+        (Some(_), _) => PodReading::Runs { due_at: None },
+        (None, _) => match waits(status, identity) {
+            Some(what) => PodReading::Waits { what },
+            None => stays_up(pod, status, identity, now),
+        },
     }
+}
+
+/// A container that runs: it passes once it is Ready and has run for as long as it must. The node's clock says
+/// since when; the API server's, at which the pod was made, keeps a node whose clock is wrong from passing early.
+fn stays_up(pod: &Pod, status: &PodStatus, identity: &Identity, now: Timestamp) -> PodReading {
+    let (Some(span), Some(started)) = (identity.stays_up, running(status)) else {
+        return PodReading::Runs { due_at: None };
+    };
+    let made = pod.metadata.creation_timestamp.as_ref().map_or(started, |time| time.0);
+    let due_at = started.max(made).checked_add(span).unwrap_or(Timestamp::MAX);
+    if now < due_at {
+        return PodReading::Runs { due_at: Some(due_at) };
+    }
+    match condition(status, "Ready", "True") {
+        Some(_) => PodReading::Passed { at: Some(due_at) },
+        None => PodReading::Runs { due_at: None },
+    }
+}
+
+fn hindrance(kind: HindranceKind, message: impl Into<String>) -> Hindrance {
+    Hindrance { kind, message: message.into() }
 }
 
 /// Another digest than the requested one. Another host with the same digest is a mirror, and the same image.
@@ -96,7 +145,7 @@ fn rewritten(pod: &Pod, identity: &Identity) -> Option<String> {
     (digest.is_none() || named != digest.as_ref().map(crate::model::Digest::as_str)).then(|| {
         format!(
             "the pod was given {image} instead of {}: a mutating webhook rewrites images; exempt pods with the \
-             label app.kubernetes.io/managed-by=tidegate from it, then delete the Job",
+             label app.kubernetes.io/managed-by=tidegate from it",
             identity.image
         )
     })
@@ -119,63 +168,93 @@ fn disturbed(pod: &Pod, status: &PodStatus, reason: &str) -> Option<String> {
 /// A pod whose own deadline ended it. Pulling the image counts against that deadline, but is no test.
 fn timed_out(
     pod: &Pod,
+    status: &PodStatus,
     terminated: Option<&ContainerStateTerminated>,
+    identity: &Identity,
     timeout: SignedDuration,
 ) -> PodReading {
     let started = terminated.filter(|end| end.started_at.is_some());
     let Some(end) = started else {
-        return PodReading::Disturbed {
-            why: format!("its container had not started after {timeout:#} (pulling the image counts)"),
-        };
+        let what = format!("its container had not started after {timeout:#} (pulling the image counts)");
+        let why = waits(status, identity).unwrap_or_else(|| hindrance(HindranceKind::ImagePull, what));
+        return PodReading::NoVerdict { why, started: false };
     };
     let injected =
         pod.spec.iter().flat_map(|spec| &spec.containers).find(|container| container.name != CONTAINER);
     let hint = injected.map_or_else(String::new, |container| {
         format!("; the container {} was injected into the pod: switch that off for it", container.name)
     });
+    let what = match identity.stays_up {
+        None => format!("timed out after {timeout:#}"),
+        Some(span) => format!("was not Ready for {span:#} within {timeout:#}"),
+    };
     PodReading::Failed {
         at: finished(end),
         exit_code: None,
-        message: format!("timed out after {timeout:#}{hint}"),
+        outcome: SmokeOutcome::TimedOut,
+        message: format!("{what}{hint}"),
+        pod: name(pod),
     }
 }
 
-fn failed(end: &ContainerStateTerminated) -> PodReading {
+fn failed(pod: &Pod, end: &ContainerStateTerminated, identity: &Identity) -> PodReading {
     let code = end.exit_code;
     let said = end.message.as_deref().unwrap_or_default();
-    let message = match end.reason.as_deref() {
+    let mut outcome = SmokeOutcome::Failed;
+    let message = match (end.reason.as_deref(), identity.stays_up) {
         // The kubelet's words for a container that it lost sight of.
-        Some("ContainerStatusUnknown") => {
-            return PodReading::Disturbed { why: "the node lost sight of its container".to_owned() };
+        (Some("ContainerStatusUnknown"), _) => {
+            let why = hindrance(HindranceKind::Evicted, "the node lost sight of its container");
+            return PodReading::NoVerdict { why, started: true };
         }
-        Some("OOMKilled") => format!("was killed for using more than {MEMORY_LIMIT} of memory (OOMKilled)"),
-        Some(reason @ ("StartError" | "ContainerCannotRun")) => {
+        (Some("OOMKilled"), _) => {
+            outcome = SmokeOutcome::OomKilled;
+            format!("was killed for using more memory than its limit of {} (OOMKilled)", memory_limit(pod))
+        }
+        (Some(reason @ ("StartError" | "ContainerCannotRun")), _) => {
             format!("could not be started ({reason}): {said}")
         }
-        _ => format!("exited with code {code}"),
+        (_, Some(span)) => format!("exited with code {code}, and must stay up for {span:#}"),
+        (_, None) => format!("exited with code {code}"),
     };
-    PodReading::Failed { at: finished(end), exit_code: Some(code), message }
+    PodReading::Failed { at: finished(end), exit_code: Some(code), outcome, message, pod: name(pod) }
+}
+
+fn name(pod: &Pod) -> String {
+    pod.metadata.name.clone().unwrap_or_default()
+}
+
+fn memory_limit(pod: &Pod) -> &str {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let ours = containers.filter(|container| container.name == CONTAINER);
+    let limits = ours.filter_map(|container| container.resources.as_ref()?.limits.as_ref()?.get("memory"));
+    limits.map(|quantity| quantity.0.as_str()).next().unwrap_or("the node")
 }
 
 /// What keeps the pod from starting; `None` when nothing is known to.
-fn waits(status: &PodStatus, identity: &Identity) -> Option<String> {
+fn waits(status: &PodStatus, identity: &Identity) -> Option<Hindrance> {
     if let Some((reason, message)) = condition(status, "PodScheduled", "False") {
         // What preemption would not bring is twice as long as the reason itself.
         let short = message.split(" preemption:").next().unwrap_or(message);
-        return Some(format!("no node for {} ({reason}: {short})", identity.platform));
+        let message = format!("no node for {} ({reason}: {short})", identity.platform);
+        return Some(hindrance(HindranceKind::Unschedulable, message));
     }
     let waiting = container_states(status).find_map(|state| state.waiting.as_ref())?;
     let reason = waiting.reason.as_deref()?;
     if IMAGE_REASONS.contains(&reason) {
-        return Some(format!("the image {}: {}", identity.image, pull_message(waiting, reason)));
+        let message = format!("the image {}: {}", identity.image, pull_message(waiting, reason));
+        return Some(hindrance(HindranceKind::ImagePull, message));
     }
     CONFIG_REASONS.contains(&reason).then(|| {
         let message = waiting.message.as_deref().unwrap_or_default();
-        if message.contains("runAsNonRoot") {
-            "the image runs as root, which smoke tests do not: set a numeric user other than 0 in it (USER 65532)".to_owned()
+        let message = if message.contains("runAsNonRoot") {
+            "the image runs as root, which smoke tests do not: set `runAsUser` in the gate (65532 for example), or \
+             a numeric USER in the image"
+                .to_owned()
         } else {
             format!("the node refuses the container ({reason}): {message}")
-        }
+        };
+        hindrance(HindranceKind::ConfigRefused, message)
     })
 }
 
@@ -199,6 +278,11 @@ fn container_states(status: &PodStatus) -> impl Iterator<Item = &k8s_openapi::ap
 
 fn terminated(status: &PodStatus) -> Option<&ContainerStateTerminated> {
     container_states(status).find_map(|state| state.terminated.as_ref())
+}
+
+/// Since when the container runs.
+fn running(status: &PodStatus) -> Option<Timestamp> {
+    container_states(status).find_map(|state| Some(state.running.as_ref()?.started_at.as_ref()?.0))
 }
 
 fn finished(end: &ContainerStateTerminated) -> Option<Timestamp> {

@@ -7,6 +7,7 @@ mod targets;
 use jiff::SignedDuration;
 use kube::Client;
 use tidegate::embedded::api::ApiServer;
+use tidegate::model::smoke::SmokeTest;
 use tidegate::model::{Binding, Digest, Platform, Repository, SmokeRequest};
 use tidegate::telemetry::clock::Clock;
 
@@ -25,6 +26,7 @@ fn digest(byte: &str) -> Digest {
 fn request(platform: &str, attempts: u32) -> SmokeRequest {
     let repository: Repository = "ghcr.io/acme/worker".parse().unwrap();
     let platform: Platform = platform.parse().unwrap();
+    let test = SmokeTest::new(Vec::new(), SignedDuration::from_secs(60), attempts);
     SmokeRequest {
         gate: "boots".parse().unwrap(),
         image: "worker".parse().unwrap(),
@@ -32,8 +34,8 @@ fn request(platform: &str, attempts: u32) -> SmokeRequest {
         repository,
         platform,
         digest: digest("ab"),
-        command: Vec::new(),
-        timeout: SignedDuration::from_secs(60),
-        attempts,
+        run: test.first_run(0),
+        test,
+        release: None,
     }
 }

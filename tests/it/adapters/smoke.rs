@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tidegate::embedded::api::ApiServer;
 use tidegate::embedded::node::{EXIT_CODE_LABEL, Node, NodeOptions, RUN_FOR_LABEL};
-use tidegate::model::{SetName, SmokeOutcome, SmokeView};
+use tidegate::model::{Hindrance, SetName, SmokeOutcome, SmokeView};
 use tidegate::smoke::{JobEnd, Jobs, SmokeError, SmokeJob, Started};
 
 use super::{client, clock, digest, request};
@@ -38,7 +38,7 @@ async fn run_for(node: &Node, secs: u64) {
 }
 
 async fn only(jobs: &Jobs, set: &SetName) -> SmokeJob {
-    let found = jobs.observe(set).await.unwrap();
+    let found = jobs.observe(set, clock().now()).await.unwrap();
     assert_eq!(found.len(), 1, "{found:?}");
     found.into_iter().next().unwrap()
 }
@@ -56,14 +56,14 @@ async fn a_test_is_started_once_read_and_discarded() {
     let jobs = Jobs::new(client(&server));
     let set = owner(&server, "acme").await;
     let request = request("linux/amd64", 1);
-    assert!(jobs.observe(&set).await.unwrap().is_empty());
+    assert!(jobs.observe(&set, clock().now()).await.unwrap().is_empty());
     assert_eq!(jobs.start(&set, &request, &["pull".to_owned()]).await.unwrap(), Started::Created);
     assert_eq!(jobs.start(&set, &request, &["pull".to_owned()]).await.unwrap(), Started::Found);
     assert!(matches!(only(&jobs, &set).await.view, SmokeView::Running { waiting_for: None, .. }));
     run_for(&node, 30).await;
     let job = only(&jobs, &set).await;
     assert_eq!((ended(&job), job.end), ((SmokeOutcome::Passed, Some(0), "passed"), JobEnd::Verdict));
-    assert_eq!(job.binding, request.binding);
+    assert_eq!(job.identity.binding, request.binding);
     jobs.discard(&set, &job).await.unwrap();
     assert!(server.objects("batch", "jobs").is_empty());
     jobs.discard(&set, &job).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_test_that_hangs_times_out() {
     let set = owner(&server, "acme").await;
     jobs.start(&set, &request("linux/amd64", 1), &[]).await.unwrap();
     run_for(&node, 90).await;
-    assert_eq!(ended(&only(&jobs, &set).await), (SmokeOutcome::Failed, None, "timed out after 1m"));
+    assert_eq!(ended(&only(&jobs, &set).await), (SmokeOutcome::TimedOut, None, "timed out after 1m"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,14 +102,21 @@ async fn what_never_started_is_no_verdict() {
     let set = owner(&server, "acme").await;
     jobs.start(&set, &request("linux/amd64", 1), &[]).await.unwrap();
     run_for(&node, 20).await;
-    let SmokeView::Running { waiting_for: Some(what), .. } = only(&jobs, &set).await.view else { panic!() };
+    let SmokeView::Running { waiting_for: Some(Hindrance { message: what, .. }), .. } =
+        only(&jobs, &set).await.view
+    else {
+        panic!()
+    };
     assert!(
         what.starts_with("the image ghcr.io/acme/worker@sha256:") && what.ends_with("not found"),
         "{what}"
     );
     run_for(&node, 90).await;
     let job = only(&jobs, &set).await;
-    let SmokeView::Unknown { why } = &job.view else { panic!("{job:?}") };
+    let SmokeView::NoVerdict { why: Hindrance { message: why, .. }, again, .. } = &job.view else {
+        panic!("{job:?}")
+    };
+    assert!(again.is_some());
     assert!(why.contains("had not started after 1m"), "{why}");
     assert_eq!(job.end, JobEnd::NoVerdict);
 }
@@ -121,7 +128,11 @@ async fn a_platform_without_a_node_is_named() {
     let set = owner(&server, "acme").await;
     jobs.start(&set, &request("linux/arm64", 1), &[]).await.unwrap();
     run_for(&node, 20).await;
-    let SmokeView::Running { waiting_for: Some(what), .. } = only(&jobs, &set).await.view else { panic!() };
+    let SmokeView::Running { waiting_for: Some(Hindrance { message: what, .. }), .. } =
+        only(&jobs, &set).await.view
+    else {
+        panic!()
+    };
     assert!(what.starts_with("no node for linux/arm64 (Unschedulable: "), "{what}");
 }
 
@@ -135,7 +146,7 @@ async fn a_job_of_somebody_else_is_neither_read_nor_replaced() {
     foreign.metadata.owner_references = None;
     let all: Api<Job> = Api::namespaced(client(&server), "acme");
     all.create(&PostParams::default(), &foreign).await.unwrap();
-    assert!(jobs.observe(&set).await.unwrap().is_empty());
+    assert!(jobs.observe(&set, clock().now()).await.unwrap().is_empty());
     let error = jobs.start(&set, &request, &[]).await.unwrap_err();
     assert!(matches!(error, SmokeError::Taken { .. }), "{error}");
     assert!(error.to_string().contains("delete it: kubectl -n acme delete job tg-"), "{error}");
@@ -143,6 +154,6 @@ async fn a_job_of_somebody_else_is_neither_read_nor_replaced() {
     // Two sets, and a set that was made anew, never share a Job.
     let again = owner(&server, "acme-made-anew").await;
     assert_eq!(jobs.start(&again, &request, &[]).await.unwrap(), Started::Created);
-    assert!(jobs.observe(&set).await.unwrap().is_empty());
-    assert_eq!(jobs.observe(&again).await.unwrap().len(), 1);
+    assert!(jobs.observe(&set, clock().now()).await.unwrap().is_empty());
+    assert_eq!(jobs.observe(&again, clock().now()).await.unwrap().len(), 1);
 }

@@ -167,7 +167,8 @@ fn write_kubeconfig(path: &Path, url: &str, authority: &Authority, user: &Identi
     fs::write(path, config.to_string()).expect("the folder is ours");
 }
 
-async fn client(kubeconfig: &Path) -> Client {
+/// A client of the user in that file.
+pub async fn client(kubeconfig: &Path) -> Client {
     super::install_crypto();
     let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("the kubeconfig is ours");
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())

@@ -1,10 +1,12 @@
-//! Real parts for the suites: etcd and kube-apiserver ([`control_plane::ControlPlane`]), distribution
-//! ([`registry::Registry`]), what is pushed to it ([`push::Pusher`]) and what it is asked ([`counter::Counter`]). All on
-//! loopback, none outliving the test process.
+//! Real parts for the suites: etcd and kube-apiserver ([`control_plane::ControlPlane`]), a whole cluster with one node
+//! ([`node::NodeCluster`]), distribution ([`registry::Registry`]), what is pushed to it ([`push::Pusher`],
+//! [`probe::ProbeImage`]) and what it is asked ([`counter::Counter`]). All on loopback, none outliving the test process.
 
 pub mod certificates;
 pub mod control_plane;
 pub mod counter;
+pub mod node;
+pub mod probe;
 pub mod push;
 pub mod registries;
 pub mod registry;
@@ -13,6 +15,7 @@ pub mod story;
 pub mod tools;
 pub mod watched;
 
+mod node_selftest;
 mod selftest;
 
 /// Installs the TLS provider that kube and reqwest look for; harmless when one is there.

@@ -21,9 +21,7 @@ impl Tools {
         match Self::find(names) {
             Ok(tools) => Some(tools),
             Err(missing) => {
-                let hint = hint(&missing);
-                assert!(std::env::var_os("CI").is_none(), "{suite} cannot run: {hint}");
-                say_once(format!("skipped {suite}: {hint}"));
+                skip(suite, &hint(&missing));
                 None
             }
         }
@@ -48,8 +46,17 @@ impl Tools {
     }
 }
 
+/// Prints one line that says why `suite` is skipped.
+///
+/// # Panics
+/// When `CI` is set: there a suite that cannot run has failed.
+pub fn skip(suite: &str, why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{suite} cannot run: {why}");
+    say_once(format!("skipped {suite}: {why}"));
+}
+
 /// Prints a line, the first time only, past the capture of the test runner, which hides what passing tests print.
-fn say_once(line: String) {
+pub fn say_once(line: String) {
     static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if !said.contains(&line) {

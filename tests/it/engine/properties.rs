@@ -4,8 +4,9 @@ use jiff::SignedDuration;
 use proptest::prelude::*;
 use tidegate::engine::order::{CandidateRule, Direction, Order, TagFilter};
 use tidegate::engine::policy::{
-    Gate, GateKind, ImagePolicy, Policy, PolicyParts, RevisionSource, SameRevisionGate, SmokeGate,
+    Gate, GateKind, ImagePolicy, Policy, PolicyParts, RevisionSource, SameRevisionGate, SmokeGate, When,
 };
+use tidegate::model::smoke::SmokeTest;
 use tidegate::model::{Tag, TagTemplate};
 
 use super::world::World;
@@ -63,9 +64,8 @@ pub fn policy(gates: u8, arm64_advisory: bool) -> PolicyParts {
         kind: GateKind::Smoke(SmokeGate {
             image: "worker".parse().unwrap(),
             platforms: Vec::new(),
-            command: vec!["/app".into(), "--self-check".into()],
-            timeout: SignedDuration::from_mins(5),
-            attempts: 2,
+            when: When::ImagePresent,
+            test: SmokeTest::new(vec!["/app".into(), "--self-check".into()], SignedDuration::from_mins(5), 2),
             hash: "v1:0".into(),
         }),
     };

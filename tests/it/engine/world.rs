@@ -214,7 +214,7 @@ impl World {
             let (_, span) = self.smoke.get(&request.digest).copied().unwrap_or((0, SignedDuration::ZERO));
             let ends = self.now.checked_add(span).unwrap();
             self.running.insert(request.binding.clone(), (ends, request.digest.clone()));
-            let view = SmokeView::Running { since: self.now, waiting_for: None };
+            let view = SmokeView::Running { since: self.now, waiting_for: None, due_at: None };
             self.observation.smoke.insert(request.binding.clone(), view);
         }
         let record = &mut self.observation.record;
@@ -257,8 +257,15 @@ impl World {
             let (code, _) = self.smoke.get(&digest).copied().unwrap_or_default();
             let outcome = if code == 0 { SmokeOutcome::Passed } else { SmokeOutcome::Failed };
             let message = format!("exit code {code}");
-            let verdict =
-                SmokeVerdict { binding: binding.clone(), outcome, at, exit_code: Some(code), message };
+            let verdict = SmokeVerdict {
+                binding: binding.clone(),
+                outcome,
+                at,
+                exit_code: Some(code),
+                message,
+                retry: 0,
+                log: None,
+            };
             self.observation.smoke.insert(binding, SmokeView::Ended(verdict));
         }
     }
