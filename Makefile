@@ -28,6 +28,11 @@ test: ## Build what the suites need, then run all of them
 	@# A node cluster ends after its test process, not with it.
 	@status=0; cargo test --all-targets || status=$$?; hack/cluster sweep; exit $$status
 
+.PHONY: bench-smoke
+bench-smoke: ## Measure on a real node what a smoke gate costs (4 minutes); write docs/reference/performance.md
+	@hack/tools etcd kube-apiserver registry $(NODE_TOOLS)
+	@status=0; CI=true cargo test --test it smoke::measure -- --ignored --nocapture || status=$$?; hack/cluster sweep; exit $$status
+
 .PHONY: cluster-up
 cluster-up: ## Start a real one-node Kubernetes with a registry to play with (Linux, root)
 	@hack/tools etcd kube-apiserver registry $(NODE_TOOLS)

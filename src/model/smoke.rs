@@ -139,7 +139,7 @@ pub enum SmokeView {
     Running {
         /// When the Job was made.
         since: Timestamp,
-        /// Named when it cannot start.
+        /// Named when it cannot start, or cannot give a verdict any more.
         waiting_for: Option<Hindrance>,
         /// When it has stayed up for long enough, if nothing happens.
         due_at: Option<Timestamp>,

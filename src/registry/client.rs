@@ -7,9 +7,9 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::model::{Digest, Doubt, ImageEvidence, Repository, Sighted, Sighting, Tag, TagList};
-use crate::registry::evidence::blobs::BlobsSeen;
 use crate::registry::evidence::facts::Facts;
 use crate::registry::evidence::look::look;
+use crate::registry::evidence::seen::BlobsSeen;
 use crate::registry::evidence::tags::tags;
 use crate::registry::identity::auth::Auth;
 use crate::registry::probe::{Probe, probe};

@@ -147,6 +147,8 @@ fn judge(identity: &Identity, job: &Job, pods: &[PodReading]) -> (SmokeView, Job
     }
     let (waiting_for, due_at) = match pods.last() {
         Some(PodReading::Waits { what }) => (Some(clipped(what)), None),
+        // On a node that is gone it never ends, and the Job waits with it until its own deadline.
+        Some(PodReading::NoVerdict { why, .. }) => (Some(clipped(why)), None),
         Some(PodReading::Runs { due_at }) => (None, *due_at),
         _ => (None, None),
     };

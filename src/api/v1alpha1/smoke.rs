@@ -20,7 +20,7 @@ pub struct Smoke {
     #[schemars(schema_with = "schema::smoke_platforms", extend("example" = ["linux/amd64"]))]
     pub platforms: Option<Vec<String>>,
     /// When it starts. `ImagePresent`: as soon as its own image is there, beside the builds of its siblings, of which
-    /// it sees nothing. `Complete`: when all required images are; it sees TIDEGATE_TAG and TIDEGATE_IMAGE_<NAME> of
+    /// it sees nothing. `Complete`: when all required images are; it sees TIDEGATE_TAG and `TIDEGATE_IMAGE_<NAME>` of
     /// each, and its verdict counts for exactly these. Absent means ImagePresent.
     #[serde(default, skip_serializing_if = "SmokeWhen::is_default")]
     #[schemars(extend("example" = "Complete"))]

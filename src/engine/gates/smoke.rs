@@ -155,6 +155,9 @@ fn judge_test(view: Option<SmokeView>, on: &str) -> Judgement {
     let (state, reason, message) = match view {
         None => (GateState::Pending, None, format!("is not started{on}")),
         Some(SmokeView::Running { waiting_for: None, .. }) => (GateState::Running, None, format!("runs{on}")),
+        Some(SmokeView::Running { waiting_for: Some(why), .. }) if why.kind == HindranceKind::Evicted => {
+            (GateState::Running, Some(why.kind), format!("waits{on} for its pod to end: {}", why.message))
+        }
         Some(SmokeView::Running { waiting_for: Some(why), .. }) => {
             (GateState::Pending, Some(why.kind), format!("cannot start{on}: {}", why.message))
         }

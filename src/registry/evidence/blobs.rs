@@ -4,67 +4,25 @@
 //! other looks for a moment, never a confirming one.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream;
 use http::StatusCode;
-use jiff::{SignedDuration, Timestamp};
 
 use crate::model::sighting::{DefectKind, DoubtKind};
 use crate::model::{Digest, Sighting};
-use crate::registry::evidence::look::PARALLEL_MAX;
 use crate::registry::evidence::manifest::{Image, Manifest};
-use crate::registry::identity::credentials::Fingerprint;
 use crate::registry::verdict::Absence;
-use crate::registry::wire::place::Place;
+use crate::registry::wire::limits::PARALLEL_MAX;
 use crate::registry::wire::session::Session;
 use crate::registry::wire::transport::{RequestKind, Verb};
 
-/// How long a look may take a blob for seen. The engine counts on it (`engine::BLOBS_SEEN_LIFE` is the rest of the
-/// minute that design §4 Commit allows).
-pub(crate) const SEEN_LIFE: SignedDuration = SignedDuration::from_secs(30);
 /// Layers of one image: overlayfs mounts 127 at most with the tools of today, and four times that is no image.
 const LAYERS_MAX: usize = 512;
 /// Time for all blobs of one question: 512 layers, 8 at a time, at half a second each.
 const BLOBS_LIMIT: Duration = Duration::from_secs(32);
-/// Blobs remembered as seen: 100 images of 100 layers.
-const SEEN_MAX: usize = 10_000;
-
-type Key = (String, String, Fingerprint, Digest);
-
-/// When blobs were seen last, by whom.
-#[derive(Default)]
-pub(crate) struct BlobsSeen(Mutex<HashMap<Key, Timestamp>>);
-
-// === impl BlobsSeen ===
-
-impl BlobsSeen {
-    /// Notes that a request sent at `at` saw the blob.
-    pub(crate) fn note(&self, place: &Place<'_>, digest: &Digest, at: Timestamp) {
-        let mut seen = self.lock();
-        if seen.len() >= SEEN_MAX {
-            seen.retain(|_, seen_at| at.duration_since(*seen_at).abs() < SEEN_LIFE);
-        }
-        if seen.len() < SEEN_MAX {
-            seen.insert(key(place, digest), at);
-        }
-    }
-
-    fn is_fresh(&self, place: &Place<'_>, digest: &Digest, now: Timestamp) -> bool {
-        let seen_at = self.lock().get(&key(place, digest)).copied();
-        seen_at.is_some_and(|at| now.duration_since(at).abs() < SEEN_LIFE)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Timestamp>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn key(place: &Place<'_>, digest: &Digest) -> Key {
-    (place.origin(), place.repository.path().to_owned(), place.fingerprint, digest.clone())
-}
 
 // === impl Session ===
 

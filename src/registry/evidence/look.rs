@@ -12,11 +12,9 @@ use crate::registry::evidence::facts::Fact;
 use crate::registry::evidence::manifest::{self, Config, Image, Manifest, Texts};
 use crate::registry::evidence::walk::{Found, Walk};
 use crate::registry::verdict::{Absence, sighting};
+use crate::registry::wire::limits::PARALLEL_MAX;
 use crate::registry::wire::session::Session;
 use crate::registry::{Depth, Question};
-
-/// Requests that one look has open at once: two platforms of four images, or all of most images.
-pub(crate) const PARALLEL_MAX: usize = 8;
 
 /// One child that was looked at.
 struct Seen {

@@ -8,5 +8,6 @@ pub(crate) mod link;
 pub(crate) mod look;
 pub(crate) mod manifest;
 pub(crate) mod paging;
+pub(crate) mod seen;
 pub(crate) mod tags;
 pub(crate) mod walk;

@@ -10,9 +10,9 @@ use crate::model::sighting::{Defect, DefectKind, DoubtKind};
 use crate::model::{Digest, Platform};
 use crate::registry::Question;
 use crate::registry::evidence::flatten::{Child, children};
-use crate::registry::evidence::look::PARALLEL_MAX;
 use crate::registry::evidence::manifest::{Config, Image, Index, Manifest};
 use crate::registry::verdict::Absence;
+use crate::registry::wire::limits::PARALLEL_MAX;
 use crate::registry::wire::session::Session;
 
 /// Levels of indexes inside an index that are followed; nothing in the field uses more than one.

@@ -15,9 +15,10 @@ use crate::registry::identity::credentials::{Credential, sensitive};
 use crate::registry::identity::life::{Life, Stated};
 use crate::registry::identity::tokens::Token;
 use crate::registry::verdict;
+use crate::registry::wire::address::host_and_port;
 use crate::registry::wire::failure::Failure;
 use crate::registry::wire::guard;
-use crate::registry::wire::transport::{Ask, Reply, RequestKind, Transport, Verb, host_and_port};
+use crate::registry::wire::transport::{Ask, Reply, RequestKind, Transport, Verb};
 use crate::telemetry::clock::Clock;
 
 /// Largest body of a token server: the largest tokens seen have about 10 kB.

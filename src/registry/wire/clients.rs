@@ -11,6 +11,7 @@ use rustls_platform_verifier::Verifier;
 use url::Url;
 
 use crate::registry::identity::credentials::Fingerprint;
+use crate::registry::wire::address::host_and_port;
 use crate::registry::wire::failure::{Failure, innermost};
 use crate::registry::wire::guard::{self, Reach};
 use crate::registry::wire::lead::Lead;
@@ -18,7 +19,6 @@ use crate::registry::wire::proxy::Setting;
 use crate::registry::wire::resolve::{Guarded, Limit, Names, System};
 use crate::registry::wire::route::Route;
 use crate::registry::wire::tls;
-use crate::registry::wire::transport::host_and_port;
 
 /// To open a connection: a registry on another continent takes 0.3 s, one lost SYN costs 1 s, two 3 s.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);

@@ -6,10 +6,11 @@ use url::Url;
 use crate::model::sighting::{Doubt, DoubtKind};
 use crate::registry::wire::clients::Way;
 use crate::registry::wire::handshake::Handshake;
-use crate::registry::wire::pace::{Held, LOOK_LIMIT, Trouble};
+use crate::registry::wire::limits::{LOOK_LIMIT, REQUEST_LIMIT};
+use crate::registry::wire::pace::{Held, Trouble};
 use crate::registry::wire::proxy::Setting;
 use crate::registry::wire::resolve::Inside;
-use crate::registry::wire::transport::{REQUEST_LIMIT, Reply};
+use crate::registry::wire::transport::Reply;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,8 @@ use crate::model::{Digest, Repository, Tag};
 use crate::registry::Access;
 use crate::registry::identity::credentials::Fingerprint;
 use crate::registry::wire::guard;
-use crate::registry::wire::pace::{LOOK_LIMIT, Turn};
+use crate::registry::wire::limits::LOOK_LIMIT;
+use crate::registry::wire::pace::Turn;
 use crate::registry::wire::route::{self, Route};
 
 /// The host that serves the API of Docker Hub; `docker.io` itself serves web pages.

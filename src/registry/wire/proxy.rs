@@ -13,8 +13,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
 use crate::registry::identity::credentials::Fingerprint;
+use crate::registry::wire::address::host_and_port;
 use crate::registry::wire::guard;
-use crate::registry::wire::transport::host_and_port;
 
 /// Longest address, as Flux has it (fluxcd/pkg runtime/secrets `MaxProxyURLLength`).
 const ADDRESS_MAX_BYTES: usize = 2_048;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use crate::model::sighting::{Doubt, DoubtKind};
-use crate::registry::evidence::blobs::BlobsSeen;
 use crate::registry::evidence::facts::Facts;
 use crate::registry::evidence::manifest::{self, MANIFEST_MAX_BYTES};
+use crate::registry::evidence::seen::BlobsSeen;
 use crate::registry::identity::auth::{Auth, Claim, Proof, challenge_of, retry_after_secs};
 use crate::registry::identity::challenge::Challenge;
 use crate::registry::identity::expiry;

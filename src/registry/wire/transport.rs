@@ -12,15 +12,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
 use url::Url;
 
+use crate::registry::wire::address::host_and_port;
 use crate::registry::wire::clients::Clients;
 use crate::registry::wire::failure::{Failure, refuse_what_no_registry_says};
 use crate::registry::wire::guard;
+use crate::registry::wire::limits::REQUEST_LIMIT;
 use crate::registry::wire::pace::{HostObserver, Pace, Pacer, Permit, Turn};
 use crate::registry::wire::route::Route;
 use crate::telemetry::clock::Clock;
 
-/// One request and its whole body: 4 MiB at 0.3 MiB/s.
-pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(15);
 /// Redirects followed: registries with storage behind them use one, CDNs in front of that a second.
 const REDIRECTS_MAX: usize = 3;
 /// Bytes read of the body of an error: its codes come first.
@@ -281,12 +281,6 @@ async fn read(mut response: reqwest::Response, max_bytes: usize) -> Result<Reply
     }
     let headers = std::mem::take(response.headers_mut());
     Ok(Reply { status, version, headers, body: body.freeze(), foreign: false })
-}
-
-/// `host:port`, without the port when it is the scheme's own.
-pub(crate) fn host_and_port(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 // === impl Recording ===

@@ -130,6 +130,13 @@ fn only_an_undisturbed_pod_of_ours_passes() {
         line(&complete, &[deleted]),
         "NoVerdict: Evicted: the Job completed and is no verdict, because its pod was deleted; the test is run again"
     );
+    let ending = pod("tg-1", "2026-01-02T03:00:01Z", &up_since("2026-01-02T03:00:05Z", "True"));
+    let ending = with(ending, "/metadata", "deletionTimestamp", json!("2026-01-02T03:00:38Z"));
+    assert_eq!(
+        line(&running, &[ending]),
+        "NotOver: Evicted: its pod was deleted",
+        "it is no attempt any more"
+    );
     let shut_down = with(clean.clone(), "/status", "reason", json!("Terminated"));
     assert_eq!(
         line(&complete, &[shut_down]),

@@ -7,7 +7,8 @@ use kube::api::{DeleteParams, EvictParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
-use super::world::{World, gate};
+use super::gates::gate;
+use super::world::World;
 use super::{Case, SUITE, cases, is_chosen, play};
 use crate::cluster::node::{NODE, NodeCluster};
 use crate::cluster::probe::ProbeImage;
@@ -17,7 +18,8 @@ const TRAPS: &str = "trap sleep 8s exit 0";
 
 #[tokio::test]
 async fn a_disrupted_pod_says_nothing() {
-    const CASES: [Case; 5] = cases![deleted, deleted_unseen, job_deleted, evicted, evicted_again_and_again];
+    const CASES: [Case; 6] =
+        cases![deleted, deleted_unseen, deleted_and_slow, job_deleted, evicted, evicted_again_and_again];
     play(&CASES).await;
 }
 
@@ -44,7 +46,7 @@ async fn passes_in_the_second_run(world: &World, disrupted: &Pod, digest: &str) 
     assert_ne!(second.owner_references()[0].uid, disrupted.owner_references()[0].uid);
     assert!(world.status().await.verdicts.is_empty(), "the first pod ended with 0, and must not pass");
     let verdict = world.verdict(digest, "Passed").await;
-    // An image that says nothing of SIGTERM is no proof; this one's log does, so look at what passed.
+    // The container that passed ended after the second pod was made.
     let made = second.creation_timestamp().unwrap().0;
     assert!(verdict.at.parse::<jiff::Timestamp>().unwrap() > made, "{verdict:?}");
     assert_eq!(runs(world), ["0 1 4 1", "0 2 3 1"], "the disrupted pod was counted");
@@ -78,6 +80,19 @@ async fn deleted_unseen(cluster: &NodeCluster) {
         .await;
     world.start_controller().await;
     passes_in_the_second_run(&world, &pod, &digest).await;
+}
+
+/// A pod that does not go, as on a node that is gone, is said to be what the gate waits for.
+async fn deleted_and_slow(cluster: &NodeCluster) {
+    let (world, _) = started(cluster, "ignore hang").await;
+    let pod = world.running_pod(&[]).await;
+    world.api::<Pod>().delete(&pod.name_any(), &DeleteParams::default()).await.unwrap();
+    let said = world.gate("Evicted", "waits for its pod to end").await;
+    assert_eq!(said.state, "Running");
+    assert!(
+        world.api::<Pod>().get_opt(&pod.name_any()).await.unwrap().is_some(),
+        "it was said while it lasts"
+    );
 }
 
 /// A lost Job is made anew: the same run.

@@ -7,7 +7,8 @@ use kube::api::{DeleteParams, ListParams, PostParams};
 use serde_json::json;
 use tidegate::telemetry::clock::Clock;
 
-use super::world::{World, gate, gate_saying, reason};
+use super::gates::{gate, gate_saying, reason};
+use super::world::World;
 use super::{Case, cases, play};
 use crate::cluster::node::NodeCluster;
 use crate::cluster::probe::ProbeImage;

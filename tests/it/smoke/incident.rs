@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use super::world::{SET, World, gate};
+use super::gates::gate;
+use super::world::{SET, World};
 use super::{Case, cases, play};
 use crate::cluster::node::NodeCluster;
 use crate::cluster::probe::ProbeImage;

@@ -10,7 +10,8 @@ use tidegate::model::smoke::SmokeRun;
 use tidegate::model::{Binding, Platform, Repository};
 use tidegate::smoke::identity::Identity;
 
-use super::world::{Pushed, SET, World, gate, gate_named, verdict_on};
+use super::gates::{gate, gate_named, verdict_on};
+use super::world::{Pushed, SET, World};
 use super::{Case, cases, play};
 use crate::cluster::node::NodeCluster;
 use crate::cluster::probe::ProbeImage;

@@ -6,6 +6,7 @@
 
 mod access;
 mod disruptions;
+mod gates;
 mod hindrances;
 mod incident;
 mod jobs;

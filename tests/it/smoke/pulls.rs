@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::PostParams;
 use serde_json::json;
 
-use super::world::{SET, TARGET, World, gate, gate_named};
+use super::gates::{gate, gate_named};
+use super::world::{SET, TARGET, World};
 use super::{Case, cases, play};
 use crate::cluster::node::NodeCluster;
 use crate::cluster::probe::ProbeImage;

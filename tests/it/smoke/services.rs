@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 
-use super::world::{World, gate};
+use super::gates::gate;
+use super::world::World;
 use super::{Case, cases, play};
 use crate::cluster::node::NodeCluster;
 use crate::cluster::probe::ProbeImage;

@@ -1,10 +1,12 @@
 //! What a test says of its image: it passes, or how it fails.
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::Api;
+use kube::api::PostParams;
 use serde_json::json;
 
-use super::world::{World, gate};
+use super::gates::gate;
+use super::world::World;
 use super::{Case, cases, play};
 use crate::cluster::node::NodeCluster;
 use crate::cluster::probe::ProbeImage;
@@ -22,6 +24,11 @@ async fn passes(cluster: &NodeCluster) {
     let namespace = Api::<Namespace>::all(world.client.clone()).get(&world.namespace).await.unwrap();
     let labels = namespace.metadata.labels.unwrap_or_default();
     assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
+    let free =
+        json!({"metadata": {"name": "free"}, "spec": {"containers": [{"name": "free", "image": "free"}]}});
+    let free = serde_json::from_value(free).unwrap();
+    let refusal = world.api::<Pod>().create(&PostParams::default(), &free).await.unwrap_err().to_string();
+    assert!(refusal.contains("violates PodSecurity \"restricted"), "{refusal}");
     let worker = ProbeImage::new("env exit 0");
     world.push("app", "main-1", &ProbeImage::new("exit 0")).await;
     let tested = world.push("worker", "main-1", &worker).await;

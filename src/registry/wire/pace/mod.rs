@@ -29,16 +29,14 @@ pub(crate) use permit::{Permit, Trouble};
 pub use quota::Quota;
 
 use crate::registry::identity::credentials::Fingerprint;
-use crate::registry::wire::transport::host_and_port;
+use crate::registry::wire::address::host_and_port;
+use crate::registry::wire::limits::LOOK_LIMIT;
 use crate::telemetry::clock::Clock;
 
 /// Hosts of which something is remembered. A cluster uses some dozens, with their token servers and storage.
 const HOSTS_MAX: usize = 1_000;
 /// A host that was not asked for so long is forgotten: the longest pause, and many polls.
 const HOST_IDLE_LIMIT: Duration = Duration::from_hours(1);
-/// A whole look, waiting and trying again included: two requests that take their full 15 s. It bounds how long
-/// a look at one host can keep a place among the sets that are worked on at once.
-pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
 /// How fast one host may be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
