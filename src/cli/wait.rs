@@ -68,6 +68,7 @@ pub fn run(args: &WaitArgs, context: &Context) -> Result<u8> {
     let clock = Clock::system();
     let mut observation = request.observation();
     let mut progress = Progress::new(context.printer, args.timeout);
+    progress.begin();
     let end = runtime()?.block_on(async {
         let waited = async {
             let access = request.access(context).await;
@@ -167,6 +168,14 @@ impl Progress {
     fn new(printer: Printer, timeout: Duration) -> Self {
         let screen = printer.talk_is_terminal().then(Screen::default);
         Self { printer, screen, timeout, last: None }
+    }
+
+    /// The first look may take as long as a host that does not answer.
+    fn begin(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            self.printer
+                .progress(&screen.draw("looking for the first time; Ctrl+C ends it\n", screen::rows()));
+        }
     }
 
     fn draw(&mut self, waited: Duration, next_look: Option<Duration>) {
