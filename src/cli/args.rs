@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::api::duration;
 use crate::cli::exit;
 use crate::cli::printer::ColorChoice;
+use crate::cli::smoke_exec::SmokeCommand;
 use crate::model::{Repository, Tag};
 
 /// Heading of the options that every command takes.
@@ -50,6 +51,31 @@ pub enum Command {
                       In CI: `check -f releaseset.yaml --tag \"$TAG\"` succeeds once every sibling of TAG is there."
     )]
     Check(CheckArgs),
+    /// Check until the release would be promoted, or the time is up
+    #[command(
+        after_help = exit::HELP,
+        long_about = "Does what `check` does until the release would be promoted, and asks only for what is not there \
+                      yet, at the controller's pace. It ends early when waiting does not help: a gate failed, \
+                      another tag is newer, the set is held. On a terminal it shows the matrix as it fills, otherwise \
+                      one line for each change. Ctrl+C ends it with what is known."
+    )]
+    Wait(WaitArgs),
+    /// Say why a ReleaseSet in a cluster stands where it stands, and what to do next
+    #[command(
+        long_about = "Reads a ReleaseSet from the cluster that kubectl uses and says why it stands where it \
+                            stands: what is promoted, which image is there for which platform, what the gates say, \
+                            how long it has been so, what is left of the deadline, when the next look is due, and \
+                            the one next action. Everything is read from status and spec; no registry is asked."
+    )]
+    Explain(ExplainArgs),
+    /// Run the failed tests of a smoke gate again, in the cluster
+    #[command(
+        long_about = "Has the failed tests of a smoke gate run again. A failed test counts until the image's \
+                            digest or the gate changes; this raises the annotation retry.tidegate.dev/GATE of the \
+                            ReleaseSet by one, and verdicts from before do not hold any more. Tests that passed \
+                            are not run again. The change is shown first."
+    )]
+    Retry(RetryArgs),
     /// Ask registries directly
     #[command(subcommand, arg_required_else_help = true, disable_help_subcommand = true)]
     Registry(RegistryCommand),
@@ -67,6 +93,28 @@ pub enum Command {
 /// Arguments of `check`.
 #[derive(Debug, Args)]
 pub struct CheckArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// How long to look; what was not answered by then is unknown
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = timeout)]
+    pub timeout: Duration,
+}
+
+/// Arguments of `wait`.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// What to look at.
+    #[command(flatten)]
+    pub look: LookArgs,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", default_value = "30m", value_parser = timeout)]
+    pub timeout: Duration,
+}
+
+/// What to look at, and how.
+#[derive(Debug, Args)]
+pub struct LookArgs {
     /// The ReleaseSet, YAML or JSON; `-` reads standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: PathBuf,
@@ -79,15 +127,18 @@ pub struct CheckArgs {
     /// Do not read image configs: fewer requests, but platforms are believed as the index names them
     #[arg(long)]
     pub no_config: bool,
-    /// Wait, with exit code 4, when a required smoke test was not run; `check` itself runs none
+    /// Wait, with exit code 4, when a required smoke test was not run; without --smoke-exec none is
     #[arg(long)]
     pub require_smoke: bool,
+    /// Run smoke tests by this command, for example "docker run --rm"; exit code 0 passes, anything else is exit code 4.
+    /// The image by digest follows as its last argument, or stands where {image} does; then the gate's command and
+    /// args. It sees what the test would (TIDEGATE_IMAGE and the like) as its own environment, and writes to standard
+    /// error. Tests for another platform than this machine's are not run
+    #[arg(long, value_name = "CMD")]
+    pub smoke_exec: Option<SmokeCommand>,
     /// How to print the answer
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     pub output: ReportFormat,
-    /// How long to look; what was not answered by then is unknown
-    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = timeout)]
-    pub timeout: Duration,
 }
 
 /// Formats of a report.
@@ -101,6 +152,49 @@ pub enum ReportFormat {
     Yaml,
     /// For pull requests and job summaries
     Markdown,
+}
+
+/// Arguments of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Name of the ReleaseSet
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Namespace of the ReleaseSet; absent means that of the kubeconfig's context
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Go on and show every change, until Ctrl+C
+    #[arg(short, long)]
+    pub watch: bool,
+    /// How to print it; JSON of --watch is one line for each change
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: ExplainFormat,
+}
+
+/// Formats of an explanation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExplainFormat {
+    /// For people
+    Table,
+    /// For programs: a stable contract
+    Json,
+}
+
+/// Arguments of `retry`.
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// Name of the ReleaseSet
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Which smoke gate
+    #[arg(short, long, value_name = "GATE")]
+    pub gate: String,
+    /// Namespace of the ReleaseSet; absent means that of the kubeconfig's context
+    #[arg(short, long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// The commands of `registry`.

@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::api::manifest::Manifest;
 use crate::api::v1alpha1::RegistryAccess;
 use crate::api::validate;
-use crate::cli::args::CheckArgs;
+use crate::cli::args::{CheckArgs, LookArgs};
 use crate::cli::credential_helper::DockerConfigFile;
 use crate::cli::error::{CliError, Result};
 use crate::cli::hint::{Source, Sources};
 use crate::cli::input::Input;
 use crate::cli::judge::{self, Judgement, Terms};
-use crate::cli::{Context, render};
+use crate::cli::{Context, render, smoke_exec};
 use crate::controller::look::Eyes;
 use crate::engine::clearance::Floor;
 use crate::engine::decide;
@@ -28,47 +28,137 @@ use crate::telemetry::clock::Clock;
 /// Generation of a spec that comes from a file.
 const NO_GENERATION: i64 = 0;
 
+/// What is looked at: one valid ReleaseSet and how the person wants it looked at.
+pub(in crate::cli) struct Request<'a> {
+    args: &'a LookArgs,
+    manifest: Manifest,
+    policy: Policy,
+    /// The policy to look with: a tag that was asked for is pinned.
+    pub asked: Policy,
+    sources: Sources,
+}
+
 /// Looks, prints the report and returns the exit code of its verdict.
 ///
 /// # Errors
 /// When there is no valid ReleaseSet to look at, or the report cannot be printed.
 pub fn run(args: &CheckArgs, context: &Context) -> Result<u8> {
-    let input = Input::read(&args.file)?;
-    let manifest = only_one(&input, context)?;
-    let policy = validate::policy(&manifest.spec, NO_GENERATION).map_err(|problems| {
-        let error = CliError::new(format!("{} is not a valid ReleaseSet", input.name));
-        problems
-            .iter()
-            .fold(error, |error, problem| error.because(problem.to_string()))
-            .hint("edit the fields named above, then run this again")
-    })?;
-    for (source, instead) in cluster_sources(&manifest) {
-        context.printer.note(&format!("{source} cannot be read without a cluster, using {instead} instead"));
-    }
-    let asked = pinned(&policy, args.tag.as_ref())?;
-    let sources = sources(&manifest, &policy, context);
-    let (decision, ran_out) = look(&asked, access(&manifest, &policy, context), args)?;
+    let request = Request::read(&args.look, context)?;
+    let (decision, ran_out) = look(&request, args.timeout, context)?;
     if ran_out {
         let secs = args.timeout.as_secs();
         context.printer.note(&format!("stopped after {secs} s: what was not answered by then is unknown"));
     }
-    let terms = Terms {
-        set: &manifest.name,
-        policy: &policy,
-        tag: args.tag.as_ref(),
-        above: args.above.as_ref(),
-        require_smoke: args.require_smoke,
-        sources: &sources,
-    };
-    let Judgement { report, exit_code, hint, notes } = judge::judge(terms, &decision);
-    context.printer.data(&render::report(&report, args.output, context.printer.data_colors())?)?;
-    for note in &notes {
-        context.printer.note(note);
+    request.print(request.judged(&decision), context)
+}
+
+// === impl Request ===
+
+impl<'a> Request<'a> {
+    /// Reads the file and says what of it cannot be had without a cluster.
+    ///
+    /// # Errors
+    /// When there is no valid ReleaseSet in it.
+    pub fn read(args: &'a LookArgs, context: &Context) -> Result<Self> {
+        let input = Input::read(&args.file)?;
+        let manifest = only_one(&input, context)?;
+        let policy = validate::policy(&manifest.spec, NO_GENERATION).map_err(|problems| {
+            let error = CliError::new(format!("{} is not a valid ReleaseSet", input.name));
+            problems
+                .iter()
+                .fold(error, |error, problem| error.because(problem.to_string()))
+                .hint("edit the fields named above, then run this again")
+        })?;
+        for (source, instead) in cluster_sources(&manifest) {
+            context
+                .printer
+                .note(&format!("{source} cannot be read without a cluster, using {instead} instead"));
+        }
+        let asked = pinned(&policy, args.tag.as_ref())?;
+        let sources = sources(&manifest, &policy, context);
+        Ok(Self { args, manifest, policy, asked, sources })
     }
-    if let Some(hint) = hint {
-        context.printer.hint(&hint);
+
+    /// Nothing seen yet, above the floor that was given.
+    pub fn observation(&self) -> Observation {
+        let floor = self.args.above.clone().map(|tag| Floor { tag, key: String::new() });
+        // Smoke tests are run here one by one, however many could start.
+        let smoke_running_max = Some(usize::MAX);
+        let record = Record { floor, ..Record::default() };
+        Observation { record, smoke_running_max, ..Observation::default() }
     }
-    Ok(exit_code)
+
+    /// How much of each image is read.
+    pub fn depth(&self) -> Depth {
+        if self.args.no_config { Depth::Manifests } else { Depth::Configs }
+    }
+
+    /// How each image is reached.
+    pub async fn access(&self, context: &Context) -> BTreeMap<ImageName, Access> {
+        access(&self.manifest, &self.policy, context).await
+    }
+
+    /// The decision in words.
+    pub fn judged(&self, decision: &Decision) -> Judgement {
+        let terms = Terms {
+            set: &self.manifest.name,
+            policy: &self.policy,
+            tag: self.args.tag.as_ref(),
+            above: self.args.above.as_ref(),
+            require_smoke: self.args.require_smoke,
+            smoke_exec: self.args.smoke_exec.is_some(),
+            sources: &self.sources,
+        };
+        judge::judge(terms, decision)
+    }
+
+    /// Looks once at what is due, and runs the smoke tests that can start then.
+    ///
+    /// # Errors
+    /// When the command of `--smoke-exec` cannot be run.
+    pub async fn round(
+        &self,
+        eyes: &Eyes<'_>,
+        observation: &mut Observation,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Decision> {
+        let decision = eyes.judge(&self.asked, observation).await;
+        self.tested(eyes, observation, decision, say).await
+    }
+
+    async fn tested(
+        &self,
+        eyes: &Eyes<'_>,
+        observation: &mut Observation,
+        decision: Decision,
+        say: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Decision> {
+        match &self.args.smoke_exec {
+            Some(command) => smoke_exec::run_all(command, self, eyes, observation, decision, say).await,
+            None => Ok(decision),
+        }
+    }
+
+    /// One tag is asked for, whatever comes after it.
+    pub fn is_of_one_tag(&self) -> bool {
+        self.args.tag.is_some() || self.policy.pin.is_some()
+    }
+
+    /// Prints the answer and gives its exit code.
+    ///
+    /// # Errors
+    /// When it cannot be printed.
+    pub fn print(&self, judgement: Judgement, context: &Context) -> Result<u8> {
+        let Judgement { report, exit_code, hint, notes } = judgement;
+        context.printer.data(&render::report(&report, self.args.output, context.printer.data_colors())?)?;
+        for note in &notes {
+            context.printer.note(note);
+        }
+        if let Some(hint) = hint {
+            context.printer.hint(&hint);
+        }
+        Ok(exit_code)
+    }
 }
 
 /// The one ReleaseSet of a file.
@@ -159,34 +249,35 @@ fn sources(manifest: &Manifest, policy: &Policy, context: &Context) -> Sources {
 }
 
 /// Looks until nothing is left to ask or the time is up; the flag says that it was.
-fn look(
-    policy: &Policy,
-    access: impl Future<Output = BTreeMap<ImageName, Access>>,
-    args: &CheckArgs,
-) -> Result<(Decision, bool)> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+fn look(request: &Request<'_>, timeout: Duration, context: &Context) -> Result<(Decision, bool)> {
+    let runtime = runtime()?;
+    let clock = Clock::system();
+    let mut observation = request.observation();
+    runtime.block_on(async {
+        let client = Client::new(clock.clone()).paced_by(Pace::of_one_command());
+        let mut access = BTreeMap::new();
+        let judged = async {
+            access = request.access(context).await;
+            let eyes = Eyes { registry: &client, access: &access, depth: request.depth(), clock: &clock };
+            eyes.judge(&request.asked, &mut observation).await
+        };
+        // What was seen so far is judged all the same; the rest is Unknown.
+        let Some(decision) = within(timeout, judged).await else {
+            return Ok((decide(&request.asked, &observation, clock.now()), true));
+        };
+        // Tests have limits of their own.
+        let eyes = Eyes { registry: &client, access: &access, depth: request.depth(), clock: &clock };
+        let mut say = |text: &str| context.printer.note(text);
+        Ok((request.tested(&eyes, &mut observation, decision, &mut say).await?, false))
+    })
+}
+
+/// What a command that mostly waits for answers runs on.
+pub(in crate::cli) fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::new("failed to start").caused_by(&error))?;
-    let clock = Clock::system();
-    let floor = args.above.clone().map(|tag| Floor { tag, key: String::new() });
-    let record = Record { floor, ..Record::default() };
-    let mut observation = Observation { record, ..Observation::default() };
-    let decision = runtime.block_on(async {
-        let client = Client::new(clock.clone()).paced_by(Pace::of_one_command());
-        let depth = if args.no_config { Depth::Manifests } else { Depth::Configs };
-        let judged = async {
-            let access = access.await;
-            let eyes = Eyes { registry: &client, access: &access, depth, clock: &clock };
-            eyes.judge(policy, &mut observation).await
-        };
-        within(args.timeout, judged).await
-    });
-    // What was seen so far is judged all the same; the rest is Unknown.
-    Ok(match decision {
-        Some(decision) => (decision, false),
-        None => (decide(policy, &observation, clock.now()), true),
-    })
+        .map_err(|error| CliError::new("failed to start").caused_by(&error))
 }
 
 async fn within<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {

@@ -28,7 +28,8 @@ Exit codes:
   2  usage: the command line is wrong
   3  blocked: something required is missing or broken, a gate blocks, the tag is
      superseded, or no tag is a candidate
-  4  a required smoke test failed, or --require-smoke was given and it was not run
+  4  a required smoke test failed, or was asked for (--require-smoke, --smoke-exec) and
+     not run
   5  timed out while waiting
   6  held: nothing is promoted whatever passes (suspended, another tag is pinned, the
      tag is dismissed or no candidate)

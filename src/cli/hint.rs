@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::decision::{Candidate, CandidateImage, Cell, GateState};
+use crate::engine::decision::{Candidate, CandidateImage, Cell, GateReport, GateState};
 use crate::engine::policy::Policy;
 use crate::model::{DefectKind, Doubt, DoubtKind, ImageName, Repository, Sighting, Tag};
 use crate::registry::origin::{Found, Origin};
@@ -170,9 +170,26 @@ pub fn settling() -> String {
     "run this again when the tag has been still for `spec.candidates.settle`".to_owned()
 }
 
-/// `--require-smoke`.
+/// What to do about a smoke test that failed here.
+pub fn smoke_failed(gate: &GateReport) -> String {
+    format!("see above what the command of {} wrote; mend it and push again", gate.name)
+}
+
+/// `--require-smoke` alone.
 pub fn smoke_not_run() -> String {
-    "smoke tests run in the cluster: leave `--require-smoke` out to judge the rest".to_owned()
+    "smoke tests run in the cluster: leave `--require-smoke` out to judge the rest, or run them by `--smoke-exec`"
+        .to_owned()
+}
+
+/// `--require-smoke`, and a test that cannot be run here.
+pub fn smoke_not_here() -> String {
+    "run this on a machine of that platform, or leave `--require-smoke` out: the controller runs what is left"
+        .to_owned()
+}
+
+/// A test that was stopped before its end.
+pub fn smoke_not_finished() -> String {
+    "run this again with a longer `--timeout`: the smoke test was stopped".to_owned()
 }
 
 /// `spec.suspend`.

@@ -23,6 +23,8 @@ pub struct Terms<'a> {
     pub above: Option<&'a Tag>,
     /// `--require-smoke`.
     pub require_smoke: bool,
+    /// `--smoke-exec` was given: smoke tests were run where they could be.
+    pub smoke_exec: bool,
     /// As whom each image was asked.
     pub sources: &'a Sources,
 }
@@ -59,7 +61,9 @@ pub fn judge(terms: Terms<'_>, decision: &Decision) -> Judgement {
         let chosen = &decision.followed[index].tag;
         notes.push(format!("{} is newer than {chosen} and waits: {}", newest.tag, blocked.message));
     }
-    let candidate = chosen.and_then(|index| decision.followed.get(index)).map(as_not_run);
+    let candidate = chosen
+        .and_then(|index| decision.followed.get(index))
+        .map(|candidate| as_run(candidate, terms.smoke_exec));
     let block = held(terms, decision).or_else(|| superseded(terms)).or_else(|| match &candidate {
         Some(candidate) => blocked(terms, candidate),
         None => Some(no_candidate(terms, decision)),
@@ -82,19 +86,30 @@ pub fn judge(terms: Terms<'_>, decision: &Decision) -> Judgement {
 /// The candidate that the controller would promote; else the one that it would print.
 fn choose(followed: &[Candidate]) -> Option<usize> {
     let passing = followed.iter().position(|candidate| {
-        let gates = candidate.gates.iter().filter(|gate| !gate.advisory && !gate.is_smoke);
-        candidate.is_complete() && gates.clone().all(|gate| gate.state == GateState::Passed)
+        let passes = |gate: &GateReport| match gate.state {
+            GateState::Passed => true,
+            GateState::Failed => false,
+            _ => gate.is_smoke,
+        };
+        candidate.is_complete() && candidate.gates.iter().all(|gate| gate.advisory || passes(gate))
     });
     passing.or((!followed.is_empty()).then_some(0))
 }
 
-/// The same candidate; its smoke gates say that they were not run, instead of waiting for something that nobody
-/// starts.
-fn as_not_run(candidate: &Candidate) -> Candidate {
+/// The same candidate; smoke gates without a verdict say that they were not run, instead of waiting for something that
+/// nobody starts.
+fn as_run(candidate: &Candidate, smoke_exec: bool) -> Candidate {
     let mut candidate = candidate.clone();
     for gate in candidate.gates.iter_mut().filter(|gate| gate.is_smoke) {
+        if smoke_exec && matches!(gate.state, GateState::Passed | GateState::Failed) {
+            continue;
+        }
         gate.state = GateState::NotRun;
-        "not run: `check` runs no smoke tests".clone_into(&mut gate.message);
+        gate.message = if smoke_exec {
+            format!("not run: {}", gate.message)
+        } else {
+            "not run: `check` runs no smoke tests".to_owned()
+        };
     }
     candidate
 }
@@ -159,16 +174,33 @@ fn blocked(terms: Terms<'_>, candidate: &Candidate) -> Option<Block> {
             )
         }
         Some(blocked) if blocked.by == Blocker::GateFailed => {
-            wait(Verdict::Failed, Obstacle::Known, &blocked.message, hint::gate_failed(candidate))
+            let failed =
+                candidate.gates.iter().find(|gate| !gate.advisory && gate.state == GateState::Failed);
+            match failed.filter(|gate| gate.is_smoke) {
+                Some(gate) => {
+                    wait(Verdict::Failed, Obstacle::Smoke, &blocked.message, hint::smoke_failed(gate))
+                }
+                None => {
+                    wait(Verdict::Failed, Obstacle::Known, &blocked.message, hint::gate_failed(candidate))
+                }
+            }
         }
         Some(blocked) if blocked.by == Blocker::Settling => {
             wait(Verdict::Wait, Obstacle::Known, &blocked.message, hint::settling())
         }
-        // Nothing is left but smoke tests, which wait for ever where nobody runs them.
+        // Nothing is left but smoke tests, which wait for ever where nobody runs them. One that could have been run here
+        // and was not (it was stopped) never counts as passed.
         _ => {
-            let gate = required_smoke(candidate).next().filter(|_| terms.require_smoke)?;
+            let asked_for =
+                |gate: &&GateReport| terms.require_smoke || (terms.smoke_exec && gate.reason.is_none());
+            let gate = required_smoke(candidate).find(asked_for)?;
             let why = format!("gate {} was not run", gate.name);
-            wait(Verdict::Wait, Obstacle::Smoke, &why, hint::smoke_not_run())
+            let hint = match (terms.smoke_exec, gate.reason) {
+                (false, _) => hint::smoke_not_run(),
+                (true, None) => hint::smoke_not_finished(),
+                (true, Some(_)) => hint::smoke_not_here(),
+            };
+            wait(Verdict::Wait, Obstacle::Smoke, &why, hint)
         }
     }
 }
@@ -206,8 +238,9 @@ fn list_notes(decision: &Decision) -> Vec<String> {
         .collect()
 }
 
+/// Required smoke gates that were not run.
 fn required_smoke(candidate: &Candidate) -> impl Iterator<Item = &GateReport> {
-    candidate.gates.iter().filter(|gate| gate.is_smoke && !gate.advisory)
+    candidate.gates.iter().filter(|gate| gate.state == GateState::NotRun && !gate.advisory)
 }
 
 fn smoke_note(candidate: &Candidate) -> Option<String> {

@@ -12,6 +12,7 @@
 
 pub mod args;
 pub mod check;
+pub mod cluster;
 pub mod contract;
 pub mod controller;
 pub mod crd;
@@ -20,6 +21,7 @@ pub mod demo;
 pub mod env;
 pub mod error;
 pub mod exit;
+pub mod explain;
 mod hint;
 pub mod input;
 mod judge;
@@ -27,6 +29,10 @@ pub mod lint;
 pub mod ping;
 pub mod printer;
 mod render;
+pub mod retry;
+pub mod screen;
+pub mod smoke_exec;
+pub mod wait;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -80,6 +86,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> u8 {
 fn dispatch(command: Command, context: &Context) -> Result<u8> {
     match command {
         Command::Check(args) => check::run(&args, context),
+        Command::Wait(args) => wait::run(&args, context),
+        Command::Explain(args) => explain::run(&args, context),
+        Command::Retry(args) => retry::run(&args, context),
         Command::Registry(RegistryCommand::Ping(args)) => ping::run(&args, context),
         Command::Lint(args) => lint::run(&args, context),
         Command::Crd => crd::run(context),

@@ -45,6 +45,8 @@ pub struct Printer {
     quiet: bool,
     data_colors: Palette,
     talk_colors: Palette,
+    data_is_terminal: bool,
+    talk_is_terminal: bool,
 }
 
 /// Whether texts for one stream are coloured.
@@ -82,10 +84,35 @@ impl Printer {
             ColorChoice::Never => false,
             ColorChoice::Auto => is_terminal && !environment.no_color && !environment.dumb_terminal,
         };
+        let (data, talk) = (io::stdout().is_terminal(), io::stderr().is_terminal());
         Self {
             quiet,
-            data_colors: Palette(wanted(io::stdout().is_terminal())),
-            talk_colors: Palette(wanted(io::stderr().is_terminal())),
+            data_colors: Palette(wanted(data)),
+            talk_colors: Palette(wanted(talk)),
+            data_is_terminal: data && !environment.dumb_terminal,
+            talk_is_terminal: talk && !environment.dumb_terminal,
+        }
+    }
+
+    /// Standard output is a terminal that can move its cursor.
+    pub fn data_is_terminal(&self) -> bool {
+        self.data_is_terminal
+    }
+
+    /// Standard error is a terminal that can move its cursor.
+    pub fn talk_is_terminal(&self) -> bool {
+        self.talk_is_terminal
+    }
+
+    /// Colours for what is said on standard error.
+    pub fn talk_colors(&self) -> Palette {
+        self.talk_colors
+    }
+
+    /// How far a command is, as it is, on standard error.
+    pub fn progress(&self, text: &str) {
+        if !self.quiet {
+            talk(text);
         }
     }
 
@@ -135,6 +162,11 @@ impl Printer {
         // Nothing better can be done when the stream is gone.
         let _written = error.print();
     }
+}
+
+/// A question on the terminal; the answer is on the same line.
+pub fn ask(question: &str) {
+    talk(question);
 }
 
 fn talk(text: &str) {

@@ -17,9 +17,9 @@ const NEXT: &str = "  next: ";
 const DIGEST_DIGITS: usize = 12;
 
 /// One place of a table.
-struct Mark {
-    text: String,
-    tone: Tone,
+pub(in crate::cli) struct Mark {
+    pub text: String,
+    pub tone: Tone,
 }
 
 /// The report as text that ends with a newline.
@@ -174,7 +174,8 @@ fn summary(report: &Report) -> String {
     one_line(short.unwrap_or(blocked_by))
 }
 
-fn aligned(rows: &[Vec<Mark>], palette: Palette) -> String {
+/// Rows as columns that stand below each other; the first row is the heading.
+pub(in crate::cli) fn aligned(rows: &[Vec<Mark>], palette: Palette) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let texts = rows.iter().filter_map(|row| row.get(column));
@@ -232,7 +233,7 @@ fn piped(rows: &[Vec<Mark>]) -> String {
 }
 
 /// A text of another's making on one line: a registry's words must not move the cursor or break a table.
-fn one_line(text: &str) -> String {
+pub(in crate::cli) fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
@@ -250,11 +251,11 @@ fn escaped(text: &str) -> String {
 // === impl Mark ===
 
 impl Mark {
-    fn heading(text: &str) -> Self {
+    pub fn heading(text: &str) -> Self {
         Self { text: text.to_owned(), tone: Tone::Faint }
     }
 
-    fn plain(text: &str) -> Self {
+    pub fn plain(text: &str) -> Self {
         Self { text: text.to_owned(), tone: Tone::Plain }
     }
 

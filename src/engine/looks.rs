@@ -14,7 +14,7 @@ use crate::model::Sighting;
 /// look takes less than one.
 pub const HOT_GAP_MIN: SignedDuration = SignedDuration::from_secs(3);
 /// The pause grows with the candidate's age: a twentieth of it, so that the wait adds at most 5 %.
-const HOT_GAP_DIVISOR: i32 = 20;
+pub const HOT_GAP_DIVISOR: i32 = 20;
 /// Longest pause that a registry's Retry-After may ask for; beyond it we ask again all the same.
 const RETRY_AFTER_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// Pause after an answer came in: the next look is counted from when this one was asked for, and one that takes

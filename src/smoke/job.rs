@@ -57,7 +57,7 @@ pub fn job(set: &SetName, request: &SmokeRequest, pull_secrets: &[String]) -> Jo
                     ])),
                     ..ObjectMeta::default()
                 }),
-                spec: Some(pod(request, &identity, pull_secrets)),
+                spec: Some(pod(request, pull_secrets)),
             },
             ..JobSpec::default()
         }),

@@ -10,4 +10,5 @@ mod pod;
 pub mod runner;
 
 pub use outcome::{JobEnd, SmokeJob, views};
+pub use pod::environment;
 pub use runner::{Jobs, SmokeError, Started};

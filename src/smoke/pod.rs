@@ -13,7 +13,6 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::model::SmokeRequest;
 use crate::model::smoke::{SmokeExpect, SmokeHttpGet, SmokeResources, SmokeTest, SmokeToleration};
-use crate::smoke::identity::Identity;
 
 /// Name of the container under test; others in the pod were injected.
 pub const CONTAINER: &str = "smoke";
@@ -25,7 +24,7 @@ const DEFAULTS: [(&str, &str, &str); 2] = [("cpu", "100m", "1"), ("memory", "128
 const SCRATCH: &str = "/tmp";
 
 /// The pod that runs `request`.
-pub(in crate::smoke) fn pod(request: &SmokeRequest, identity: &Identity, pull_secrets: &[String]) -> PodSpec {
+pub(in crate::smoke) fn pod(request: &SmokeRequest, pull_secrets: &[String]) -> PodSpec {
     let architecture = request.platform.architecture();
     let secrets = pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect();
     // GKE taints its arm64 pools so.
@@ -40,7 +39,7 @@ pub(in crate::smoke) fn pod(request: &SmokeRequest, identity: &Identity, pull_se
         // Of the pod and not of the Job alone, so that a pod which ran out of time stays and can be read.
         active_deadline_seconds: Some(request.test.timeout.as_secs().max(1)),
         automount_service_account_token: Some(false),
-        containers: vec![container(request, identity)],
+        containers: vec![container(request)],
         enable_service_links: Some(false),
         image_pull_secrets: (!pull_secrets.is_empty()).then_some(secrets),
         node_selector: Some(texts([
@@ -63,7 +62,7 @@ pub(in crate::smoke) fn pod(request: &SmokeRequest, identity: &Identity, pull_se
     }
 }
 
-fn container(request: &SmokeRequest, identity: &Identity) -> Container {
+fn container(request: &SmokeRequest) -> Container {
     let SmokeTest { command, args, resources, run_as_user, expect, .. } = &request.test;
     let probe = match expect {
         SmokeExpect::StaysUp { http_get: Some(http_get), .. } => Some(readiness(http_get)),
@@ -80,7 +79,7 @@ fn container(request: &SmokeRequest, identity: &Identity) -> Container {
         )),
         command: (!command.is_empty()).then(|| command.clone()),
         args: (!args.is_empty()).then(|| args.clone()),
-        env: Some(environment(request, identity)),
+        env: Some(environment(request).into_iter().map(variable).collect()),
         readiness_probe: probe,
         resources: Some(quantities(resources)),
         security_context: Some(SecurityContext {
@@ -102,23 +101,26 @@ fn container(request: &SmokeRequest, identity: &Identity) -> Container {
     }
 }
 
-/// Ours come last, so that no user's variable can stand for one of them.
-fn environment(request: &SmokeRequest, identity: &Identity) -> Vec<EnvVar> {
+/// The environment of the container, in its order. Ours come last, so that no user's variable can stand for one of them.
+pub fn environment(request: &SmokeRequest) -> Vec<(String, String)> {
     let mut pairs = request.test.env.clone();
-    pairs.push(("TIDEGATE_PLATFORM".to_owned(), identity.platform.clone()));
-    pairs.push(("TIDEGATE_IMAGE".to_owned(), identity.image.clone()));
+    pairs.push(("TIDEGATE_PLATFORM".to_owned(), request.platform.to_string()));
+    pairs.push(("TIDEGATE_IMAGE".to_owned(), format!("{}@{}", request.repository, request.digest)));
     if let Some(release) = &request.release {
         pairs.push(("TIDEGATE_TAG".to_owned(), release.tag.to_string()));
         let images = release.images.iter();
         pairs.extend(images.map(|(name, image)| (image_variable(name.as_str()), image.clone())));
     }
-    let variable = |(name, value)| EnvVar { name, value: Some(value), value_from: None };
-    pairs.into_iter().map(variable).collect()
+    pairs
 }
 
 /// `TIDEGATE_IMAGE_<NAME>`: upper case, `-` as `_`. The prefix makes a leading digit harmless.
 fn image_variable(name: &str) -> String {
     format!("TIDEGATE_IMAGE_{}", name.to_ascii_uppercase().replace('-', "_"))
+}
+
+fn variable((name, value): (String, String)) -> EnvVar {
+    EnvVar { name, value: Some(value), value_from: None }
 }
 
 /// Asked every second, so that a service is found Ready soon after it is.

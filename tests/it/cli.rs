@@ -1,9 +1,13 @@
 //! The command line as a person or a script meets it: the built binary, its exit code and both its streams.
 
 mod check;
+mod cluster;
+mod explain;
 pub mod fixture;
 mod lint;
 mod ping;
+mod retry;
+mod smoke_exec;
 
 use fixture::{Call, call};
 
@@ -11,9 +15,12 @@ use fixture::{Call, call};
 fn help_says_what_it_does_and_every_exit_code() {
     insta::assert_snapshot!("help", call(&["--help"]).whole());
     insta::assert_snapshot!("help_check", call(&["check", "--help"]).whole());
+    insta::assert_snapshot!("help_wait", call(&["wait", "--help"]).whole());
     insta::assert_snapshot!("help_registry", call(&["registry", "--help"]).whole());
     insta::assert_snapshot!("help_registry_ping", call(&["registry", "ping", "--help"]).whole());
     insta::assert_snapshot!("help_lint", call(&["lint", "--help"]).whole());
+    insta::assert_snapshot!("help_explain", call(&["explain", "--help"]).whole());
+    insta::assert_snapshot!("help_retry", call(&["retry", "--help"]).whole());
     insta::assert_snapshot!("help_controller", call(&["controller", "--help"]).whole());
     insta::assert_snapshot!("help_demo", call(&["demo", "--help"]).whole());
 }

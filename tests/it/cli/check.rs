@@ -313,3 +313,56 @@ async fn a_credential_helper_is_asked_once_for_its_host() {
     assert!(wrong.whole().contains("the credential helper `shop`"), "{}", wrong.whole());
     assert!(!wrong.whole().contains("wr0ng"), "{}", wrong.whole());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wait_prints_what_check_prints_and_its_progress_line_by_line() {
+    let shop = Shop::open().await;
+    shop.push_all("main-7");
+    let set = shop.release_set(", platforms: [linux/amd64, linux/arm64]", "");
+    let wait = |args: &[&str]| {
+        let args: Vec<&str> = ["wait", "-f", "-"].iter().chain(args).copied().collect();
+        shop.same_everywhere(Call::new(&args).stdin(set.as_str()).answer())
+    };
+    let there = wait(&["--tag", "main-7"]);
+    assert_eq!(
+        (there.code, &there.stdout),
+        (0, &shop.check(&["--tag", "main-7"]).stdout),
+        "{}",
+        there.whole()
+    );
+    assert_eq!(there.stderr, "     0s  main-7: 6/6 required cells are present\n");
+    shop.push("app", "main-8", &BOTH);
+    let absent = wait(&["--tag", "main-8", "--timeout", "1s", "-o", "json"]);
+    insta::assert_snapshot!("wait_timeout", absent.whole());
+}
+
+/// Ctrl+C ends a wait with what is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_ends_a_wait_with_the_report() {
+    use std::io::{BufRead as _, Read as _, Write as _};
+    use std::process::{Command, Stdio};
+
+    let shop = Shop::open().await;
+    shop.push("app", "main-7", &BOTH);
+    let mut child = Command::new(super::fixture::BINARY)
+        .args(["wait", "-f", "-", "--tag", "main-7"])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(shop.release_set("", "").as_bytes()).unwrap();
+    let mut talk = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    talk.read_line(&mut first).unwrap();
+    assert!(first.contains("main-7: 1/3 required cells are present"), "{first}");
+    let told = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    let mut rest = String::new();
+    talk.read_to_string(&mut rest).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{rest}");
+    assert!(rest.contains("note: stopped: this is what was known by then"), "{rest}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Wait: worker linux/amd64 missing"));
+}

@@ -1,0 +1,119 @@
+//! An API server on loopback for the commands that ask a cluster, with a kubeconfig that names it.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use tidegate::api::ReleaseSet;
+use tidegate::api::crd::crd;
+use tidegate::embedded::api::ApiServer;
+use tidegate::telemetry::clock::Clock;
+use tower::ServiceExt as _;
+
+use super::fixture::{Answer, Call, Folder};
+
+/// Largest request that is passed on: a command patches metadata.
+const BODY_MAX_BYTES: usize = 64 << 10;
+
+/// A set of two images, a smoke gate each way, and a gate of another kind.
+const SPEC: &str = r#"{
+    "images": [
+        {"name": "app", "repository": "ghcr.io/acme/app"},
+        {"name": "worker", "repository": "ghcr.io/acme/worker", "platforms": ["linux/amd64", "linux/arm64"]}
+    ],
+    "candidates": {"policy": {"alphabetical": {"order": "asc"}}},
+    "gates": [
+        {"name": "worker-boots", "smoke": {"image": "worker", "platforms": ["linux/amd64"]}},
+        {"name": "same-commit", "advisory": true, "sameRevision": {"key": "org.opencontainers.image.revision"}}
+    ],
+    "targets": [{"name": "config", "configMap": {"name": "acme-release"}}]
+}"#;
+
+/// The server, reachable over HTTP until dropped.
+pub struct Kube {
+    pub api: ApiServer,
+    folder: Folder,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+// === impl Kube ===
+
+impl Kube {
+    /// A server that knows ReleaseSets, without any.
+    pub async fn with_crd(name: &str) -> Self {
+        let kube = Self::start(name).await;
+        kube.api.register_crd(serde_json::to_value(crd()).unwrap()).unwrap();
+        kube
+    }
+
+    /// A server that knows no ReleaseSets.
+    pub async fn start(name: &str) -> Self {
+        let api = ApiServer::new(Clock::system());
+        let service = api.service("cli");
+        let pass = move |request: Request| {
+            let service = service.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = to_bytes(body, BODY_MAX_BYTES).await.unwrap();
+                let reply = service.oneshot(Request::from_parts(parts, body.into())).await.unwrap();
+                reply.map(Body::new)
+            }
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let serving =
+            tokio::spawn(async move { axum::serve(listener, Router::new().fallback(pass)).await.unwrap() });
+        let folder = Folder::new(&format!("kube-{name}"));
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "tests",
+            "clusters": [{"name": "tests", "cluster": {"server": server}}],
+            "users": [{"name": "tests", "user": {}}],
+            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests", "namespace": "acme"}}],
+        });
+        std::fs::write(folder.0.join("config"), config.to_string()).unwrap();
+        Self { api, folder, serving }
+    }
+
+    fn sets(&self) -> Api<ReleaseSet> {
+        Api::namespaced(self.api.client("tests", "acme"), "acme")
+    }
+
+    /// Makes a set called `name` in the namespace `acme`.
+    pub async fn create(&self, name: &str) {
+        let set = ReleaseSet::new(name, serde_json::from_str(SPEC).unwrap());
+        self.sets().create(&PostParams::default(), &set).await.unwrap();
+    }
+
+    /// Writes its status, as the controller would.
+    pub async fn set_status(&self, name: &str, status: Value) {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.sets().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// Its annotations.
+    pub fn annotations(&self, name: &str) -> Value {
+        let object = self.api.object("tidegate.dev", "releasesets", "acme", name).unwrap();
+        object["metadata"]["annotations"].clone()
+    }
+
+    /// The file that names this server.
+    pub fn kubeconfig(&self) -> std::path::PathBuf {
+        self.folder.0.join("config")
+    }
+
+    /// Calls the binary with this server's kubeconfig.
+    pub async fn call(&self, args: &[&str]) -> Answer {
+        let call = Call::new(args).env("KUBECONFIG", self.kubeconfig());
+        tokio::task::spawn_blocking(|| call.answer()).await.unwrap()
+    }
+}
+
+impl Drop for Kube {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
