@@ -150,8 +150,8 @@ fn gates(candidate: &Candidate) -> Vec<Vec<Mark>> {
 /// What failed tests wrote, a block for each gate.
 fn logs(candidate: &Candidate) -> impl Iterator<Item = String> {
     let block = |gate: &Gate| {
-        let lines: Vec<String> =
-            gate.log.as_ref()?.lines().map(|line| format!("  {}\n", one_line(line))).collect();
+        let log = gate.log.as_ref().filter(|log| !log.trim().is_empty())?;
+        let lines: Vec<String> = log.lines().map(|line| format!("  {}\n", one_line(line))).collect();
         let lines = lines.concat();
         Some(format!("the end of what {} wrote:\n{lines}", gate.name))
     };
