@@ -10,6 +10,8 @@ use crate::api::duration;
 use crate::cli::exit;
 use crate::cli::printer::ColorChoice;
 use crate::cli::smoke_exec::SmokeCommand;
+use crate::controller::context::SMOKE_RUNNING_ALL_MAX;
+use crate::engine::gates::SMOKE_RUNNING_MAX;
 use crate::model::{Repository, Tag};
 
 /// Heading of the options that every command takes.
@@ -272,6 +274,12 @@ pub struct ControllerArgs {
     /// How many requests a second one registry host gets from all sets; twice as many at once after a rest
     #[arg(long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub registry_requests_per_second_per_host: u32,
+    /// Smoke tests of one ReleaseSet that run at once
+    #[arg(long, value_name = "NUMBER", default_value_t = SMOKE_RUNNING_MAX, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub smoke_tests_per_set: u16,
+    /// Smoke tests of all ReleaseSets together that run at once
+    #[arg(long, value_name = "NUMBER", default_value_t = SMOKE_RUNNING_ALL_MAX, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub smoke_tests: u16,
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub http_addr: SocketAddr,

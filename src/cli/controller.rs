@@ -8,6 +8,7 @@ use crate::cli::args::{ControllerArgs, LogFormat};
 use crate::cli::error::{CliError, Result};
 use crate::cli::exit;
 use crate::controller::context::Context as Shared;
+use crate::controller::room::SmokeRoom;
 use crate::controller::startup::{StartError, check_crd, client};
 use crate::controller::watch::{self, WatchOptions};
 use crate::registry::{Client as Registries, HostObserver, HostState, Observer, Pace, RequestRecord, Verb};
@@ -65,7 +66,9 @@ async fn serve(args: &ControllerArgs) -> std::result::Result<(), ServeError> {
         .observed_by(counting(metrics.clone()))
         .hosts_observed_by(measuring(metrics.clone()));
     let registry = Arc::new(registry);
-    let shared = Shared::new(client, registry, clock, metrics);
+    let mut shared = Shared::new(client, registry, clock, metrics);
+    shared.smoke_running_max = args.smoke_tests_per_set.into();
+    shared.smoke_room = SmokeRoom::new(args.smoke_tests.into());
     let options = WatchOptions { namespace: args.watch_namespace.clone(), concurrency: args.concurrency };
     let running = watch::run(shared, options, pages, async move {
         stop.await;

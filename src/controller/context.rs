@@ -16,7 +16,7 @@ use crate::telemetry::kube_call::{CallError, call};
 use crate::telemetry::metrics::{Metrics, SetLabels};
 
 /// Most smoke tests of all sets at once when nothing else is set (issue "Smoke gate on a real node").
-pub const SMOKE_RUNNING_ALL_MAX: usize = 50;
+pub const SMOKE_RUNNING_ALL_MAX: u16 = 50;
 
 /// Shared by all reconciles; cheap to clone.
 #[derive(Clone)]
@@ -79,8 +79,8 @@ impl Context {
             clock,
             metrics,
             recorder,
-            smoke_room: SmokeRoom::new(SMOKE_RUNNING_ALL_MAX),
-            smoke_running_max: SMOKE_RUNNING_MAX,
+            smoke_room: SmokeRoom::new(SMOKE_RUNNING_ALL_MAX.into()),
+            smoke_running_max: SMOKE_RUNNING_MAX.into(),
             memories: Arc::default(),
         }
     }

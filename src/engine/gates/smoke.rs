@@ -15,7 +15,7 @@ use crate::model::smoke::{HindranceKind, SmokeRelease, SmokeRun};
 use crate::model::{Binding, Digest, Platform, SmokeOutcome, SmokeRequest, SmokeVerdict, SmokeView, Tag};
 
 /// Most smoke tests of one set that run at once when nothing else is set (failure sequence 24).
-pub const SMOKE_RUNNING_MAX: usize = 4;
+pub const SMOKE_RUNNING_MAX: u16 = 4;
 /// Most verdicts that status keeps (design §3): 4 gates on 3 platforms of 5 candidates.
 pub const VERDICTS_MAX: usize = 64;
 
@@ -193,7 +193,7 @@ pub(in crate::engine) fn to_start(
     now: Timestamp,
 ) -> Vec<SmokeRequest> {
     let running = observation.smoke.values().filter(|view| matches!(view, SmokeView::Running { .. })).count();
-    let free = observation.smoke_running_max.unwrap_or(SMOKE_RUNNING_MAX).saturating_sub(running);
+    let free = observation.smoke_running_max.unwrap_or(SMOKE_RUNNING_MAX.into()).saturating_sub(running);
     let mut order: Vec<&Candidate> =
         followed.iter().rev().filter(|candidate| candidate.phase != Phase::Failed).collect();
     order.sort_by_key(|candidate| rank(candidate));
