@@ -25,7 +25,7 @@ use crate::controller::look::Eyes;
 use crate::controller::{credentials, events, jobs, reach, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
-use crate::engine::observation::Observation;
+use crate::engine::observation::{Marks, Observation};
 use crate::engine::policy::{GateKind, Policy};
 use crate::engine::record::Outcome;
 use crate::engine::report::{TargetReports, conditions, stalled_conditions};
@@ -160,6 +160,8 @@ impl<'a> Session<'a> {
             record,
             memory: std::mem::take(&mut memory.memory),
             smoke,
+            marks: Marks::InStep,
+            named: None,
             retries: jobs::retries(&live.annotations),
             smoke_running_max: Some(context.smoke_running_max),
         };
