@@ -74,8 +74,13 @@ fn wanted(spec: &ReleaseSetSpec, references: &References) -> Vec<(ImageName, Wan
 }
 
 fn tls(name: &str, data: &BTreeMap<String, ByteString>) -> Tls {
-    let text = |key: &str| data.get(key).map(|value| value.0.as_slice());
-    let pem = TlsPem { ca: text("ca.crt"), certificate: text("tls.crt"), key: text("tls.key") };
+    // The keys of Flux before 2.0, which its controllers still take where the others are absent.
+    let text = |key: &str, old: &str| data.get(key).or_else(|| data.get(old)).map(|value| value.0.as_slice());
+    let pem = TlsPem {
+        ca: text("ca.crt", "caFile"),
+        certificate: text("tls.crt", "certFile"),
+        key: text("tls.key", "keyFile"),
+    };
     Tls::from_pem(&format!("the Secret {name}"), pem)
 }
 

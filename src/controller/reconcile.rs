@@ -22,7 +22,7 @@ use crate::controller::context::{ApiError, Context, SetMemory};
 use crate::controller::credentials::Wanted;
 use crate::controller::live::{self, Live, WriteError};
 use crate::controller::look::Eyes;
-use crate::controller::{credentials, events, jobs, reach, targets};
+use crate::controller::{credentials, events, flux, jobs, reach, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
 use crate::engine::observation::{Marks, Observation};
@@ -98,12 +98,13 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
             return stall(context, live, Reason::Undecodable, &[problem]).await;
         }
     };
-    let references = References::default();
-    let policy = match validate::policy_with(&spec, live.generation, &references) {
+    context.flux_index.set(namespace, name, flux::references::named(&spec));
+    let read = flux::references::read(context, namespace, &spec).await;
+    let policy = match validate::policy_with(&spec, live.generation, &read.references) {
         Ok(policy) => policy,
         Err(problems) => return stall(context, live, Reason::InvalidSpec, &problems).await,
     };
-    let session = Session::open(context, live, spec, references, policy).await?;
+    let session = Session::open(context, live, spec, read, policy).await?;
     // On the heap: a reconcile holds a whole set, and many wait at once.
     Box::pin(session.run()).await
 }
@@ -138,11 +139,13 @@ impl<'a> Session<'a> {
         context: &'a Context,
         live: Live,
         spec: ReleaseSetSpec,
-        references: References,
+        read: flux::references::Read,
         policy: Policy,
     ) -> Result<Session<'a>, ReconcileError> {
         let mut memory = context.take_memory(&live.name, live.generation);
-        if live.requested_at.is_some() && live.requested_at != live.status.last_handled_reconcile_at {
+        let is_asked =
+            live.requested_at.is_some() && live.requested_at != live.status.last_handled_reconcile_at;
+        if memory.note_scans(read.scans) || is_asked {
             memory.memory.hinted_at = Some(context.clock.now());
         }
         let has_smoke = policy.gates.iter().any(|gate| matches!(gate.kind, GateKind::Smoke(_)));
@@ -161,7 +164,7 @@ impl<'a> Session<'a> {
             memory: std::mem::take(&mut memory.memory),
             smoke,
             marks: Marks::InStep,
-            named: None,
+            named: read.named,
             retries: jobs::retries(&live.annotations),
             smoke_running_max: Some(context.smoke_running_max),
         };
@@ -170,7 +173,7 @@ impl<'a> Session<'a> {
             context,
             live,
             spec,
-            references,
+            references: read.references,
             policy,
             observation,
             memory,
@@ -208,7 +211,7 @@ impl<'a> Session<'a> {
         // A grant that is not used now is worth nothing later.
         decision.commit = None;
         let started = self.start_jobs(&mut decision, &wanted).await;
-        let targets = match targets::sync(self.context, &self.live, &self.policy).await {
+        let mut targets = match targets::sync(self.context, &self.live, &self.policy).await {
             Ok(targets) => targets,
             Err(stopped) => {
                 tracing::info!(set = %self.live.name, "{stopped}");
@@ -216,6 +219,7 @@ impl<'a> Session<'a> {
                 return Ok(Action::requeue(AGAIN));
             }
         };
+        flux::following::follow(self.context, &self.live, &self.policy, &mut targets).await;
         self.remember_ended(&decision);
         let reported = self.report(&decision, &targets).await;
         let action = self.next_action(&decision, &targets, started);
@@ -328,6 +332,9 @@ impl<'a> Session<'a> {
         // should a watch lose their end.
         if !targets.is_empty() || !self.jobs.is_empty() || started == jobs::Started::All {
             next = next.min(soon);
+        }
+        if let Some(due) = flux::following::due(&self.policy, &self.live.status, targets, now) {
+            next = next.min(due);
         }
         // What keeps a Job from its pod is told by Events, which nothing watches.
         if self.jobs.iter().any(|job| job.is_podless && job.end == JobEnd::NotOver) {
