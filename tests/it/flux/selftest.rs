@@ -1,0 +1,188 @@
+//! The parts themselves, without Tidegate: each does what the scenarios build on, and the naive wiring half-rolls.
+
+use std::time::{Duration, Instant};
+
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use super::git::Repository;
+use super::objects::{
+    deployment, git_repository, helm_release, image_repository, image_update_automation, kustomization,
+    kustomization_file, newest_main, object, tag_marker,
+};
+use super::world::World;
+
+const SUITE: &str = "parts of Flux";
+
+/// One image, one marker each.
+const SIBLINGS: [&str; 3] = ["app", "worker", "embeddings"];
+
+#[tokio::test]
+async fn a_pushed_commit_is_applied_and_its_drift_is_mended() {
+    let Some(world) = World::start(SUITE).await else { return };
+    let repository = world.git.create("fleet", &[("apps/app.yaml", &deployment("app", "acme/app:main-1"))]);
+    world.create(git_repository("fleet", &repository.url)).await;
+    world.create(kustomization("apps", "fleet", "./apps", &world.namespace)).await;
+    world.until_running(&[("app", "acme/app:main-1")]).await;
+
+    let commit = repository.commit(&[("apps/app.yaml", &deployment("app", "acme/app:main-2"))], "Roll 2");
+    world.until_running(&[("app", "acme/app:main-2")]).await;
+    let applied = format!("main@sha1:{commit}");
+    world
+        .until("the revision", "Kustomization", "apps", |now| now["status"]["lastAppliedRevision"] == applied)
+        .await;
+
+    let edit = json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "acme/app:oops"}]);
+    let edit: Patch<()> = Patch::Json(serde_json::from_value(edit).unwrap());
+    world.api("Deployment").patch("app", &PatchParams::default(), &edit).await.unwrap();
+    world.request("Kustomization", "apps").await;
+    world.until_running(&[("app", "acme/app:main-2")]).await;
+
+    let carried: Vec<_> = world.states().iter().flat_map(|state| state.tags()).collect();
+    assert_eq!(carried, ["main-1", "main-2", "oops", "main-2"]);
+    let writers: Vec<_> =
+        world.writes().into_iter().filter(|write| write.resource == "deployments").collect();
+    let writers: Vec<_> = writers.iter().map(|write| write.user.as_str()).collect();
+    assert_eq!(writers, ["kustomize-controller", "kustomize-controller", "admin", "kustomize-controller"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_watched_config_map_is_applied_at_once_in_both_ways() {
+    let Some(world) = World::start(SUITE).await else { return };
+    let files = [("apps/app.yaml", &*deployment("app", "acme/app:${RELEASE_TAG}"))];
+    let repository = world.git.create("fleet", &files);
+    world.create(config_map("main-1")).await;
+    world.create(git_repository("fleet", &repository.url)).await;
+    let mut apps = kustomization("apps", "fleet", "./apps", &world.namespace);
+    apps["spec"]["postBuild"] = json!({"substituteFrom": [{"kind": "ConfigMap", "name": "release"}]});
+    world.create(apps).await;
+    let template = deployment("worker", "acme/worker:{{ .Values.release.tag }}");
+    let chart = [
+        ("Chart.yaml", "apiVersion: v2\nname: worker\nversion: 1.0.0\n"),
+        ("values.yaml", "release: {tag: none}\n"),
+    ];
+    world.chart("worker", "1.0.0", &[chart[0], chart[1], ("templates/deployment.yaml", &template)]).await;
+    let values = json!([{"kind": "ConfigMap", "name": "release", "valuesKey": "RELEASE_TAG", "targetPath": "release.tag"}]);
+    world.create(helm_release("worker", "worker", values)).await;
+    world.until_running(&[("app", "acme/app:main-1"), ("worker", "acme/worker:main-1")]).await;
+    // A change while an upgrade is written down would be taken up with the next one.
+    world.until_quiet().await;
+
+    let begun = Instant::now();
+    world.patch("ConfigMap", "release", json!({"data": {"RELEASE_TAG": "main-2"}})).await;
+    world.until_running(&[("app", "acme/app:main-2"), ("worker", "acme/worker:main-2")]).await;
+    // Their intervals are ten minutes.
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert!(
+        world
+            .writes()
+            .iter()
+            .any(|write| write.user == "helm-controller" && write.images == ["acme/worker:main-2"])
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn one_policy_moves_all_markers_in_one_commit_and_keeps_its_tag_when_nothing_matches() {
+    let Some(world) = World::start(SUITE).await else { return };
+    for name in SIBLINGS {
+        world.push(name, "main-1").await;
+        world.push(name, "main-2").await;
+    }
+    let repository = markers(&world, "shop").await;
+    let exact = |tag: &str| {
+        json!({"imageRepositoryRef": {"name": "app"}, "filterTags": {"pattern": format!("^{tag}$")},
+            "policy": {"alphabetical": {"order": "asc"}}})
+    };
+    world.create(object("ImagePolicy", "shop", exact("main-1"))).await;
+    world.until("the tag", "ImagePolicy", "shop", |now| now["status"]["latestRef"]["tag"] == "main-1").await;
+    world.until_quiet().await;
+    assert_eq!(repository.log().len(), 1, "the files held that tag already");
+
+    world.patch("ImagePolicy", "shop", json!({"spec": {"filterTags": {"pattern": "^main-2$"}}})).await;
+    running(&world, "main-2").await;
+    let log = repository.log();
+    assert_eq!(log.len(), 2, "{log:#?}");
+    assert_eq!(log[0].author, "flux");
+    let automation = world.read("ImageUpdateAutomation", "updates").await.unwrap();
+    assert_eq!(automation["status"]["lastPushCommit"], log[0].hash.as_str());
+    let observed = "the policy in the automation's status";
+    world
+        .until(observed, "ImageUpdateAutomation", "updates", |now| {
+            now["status"]["observedPolicies"]["shop"]["tag"] == "main-2"
+        })
+        .await;
+
+    world.patch("ImagePolicy", "shop", json!({"spec": {"filterTags": {"pattern": "^main-3$"}}})).await;
+    let unmatched = world
+        .until("a refusal", "ImagePolicy", "shop", |now| {
+            now["status"]["conditions"][0]["status"] == "False"
+                || now["status"]["conditions"].as_array().is_some_and(|all| {
+                    all.iter().any(|one| one["type"] == "Ready" && one["status"] == "False")
+                })
+        })
+        .await;
+    assert_eq!(unmatched["status"]["latestRef"]["tag"], "main-2");
+    assert!(
+        unmatched["status"]["observedGeneration"].as_i64() < unmatched["metadata"]["generation"].as_i64()
+    );
+    // The tag arrives late; a scan on demand finds it (the interval is ten minutes).
+    world.push("app", "main-3").await;
+    world.request("ImageRepository", "app").await;
+    running(&world, "main-3").await;
+    assert_eq!(repository.log().len(), 3);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn without_tidegate_the_siblings_follow_the_app_to_images_that_are_not_there() {
+    let Some(world) = World::start(SUITE).await else { return };
+    for name in SIBLINGS {
+        world.push(name, "main-1").await;
+    }
+    let repository = markers(&world, "app").await;
+    world.create(newest_main("app", "app")).await;
+    world.patch("ImageRepository", "app", json!({"spec": {"interval": "1s"}})).await;
+    running(&world, "main-1").await;
+
+    world.push("app", "main-2").await;
+    running(&world, "main-2").await;
+    assert_eq!(repository.log().len(), 2);
+    let missing = format!("{}v2/acme/worker/manifests/main-2", world.registry.url());
+    assert_eq!(reqwest::get(missing).await.unwrap().status(), 404);
+    world.end().await;
+}
+
+/// A Git repository whose three Deployments take their tag from `policy`, applied, committed to, and scanned.
+async fn markers(world: &World, policy: &str) -> Repository {
+    let names = SIBLINGS.map(|name| format!("acme/{name}"));
+    let repositories = SIBLINGS.map(|name| world.repository(name));
+    let files = SIBLINGS.map(|name| (format!("apps/{name}.yaml"), deployment(name, &format!("acme/{name}"))));
+    let images: Vec<_> = names.iter().zip(&repositories).map(|(name, to)| (&**name, &**to)).collect();
+    let resources = SIBLINGS.map(|name| format!("{name}.yaml"));
+    let resources: Vec<_> = resources.iter().map(String::as_str).collect();
+    let index = kustomization_file(&resources, &images, "main-1", &tag_marker(&world.namespace, policy));
+    let mut files: Vec<_> = files.iter().map(|(path, content)| (&**path, &**content)).collect();
+    files.push(("apps/kustomization.yaml", &index));
+    let repository = world.git.create("fleet", &files);
+    world.create(git_repository("fleet", &repository.url)).await;
+    world.create(image_repository("app", &world.repository("app"), "10m")).await;
+    world.create(image_update_automation("updates", "fleet", "./apps")).await;
+    world.create(kustomization("apps", "fleet", "./apps", &world.namespace)).await;
+    running(world, "main-1").await;
+    repository
+}
+
+async fn running(world: &World, tag: &str) {
+    let images = SIBLINGS.map(|name| format!("{}:{tag}", world.repository(name)));
+    let expected: Vec<_> = SIBLINGS.into_iter().zip(images.iter().map(String::as_str)).collect();
+    world.until_running(&expected).await;
+}
+
+fn config_map(tag: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": {"RELEASE_TAG": tag},
+        "metadata": {"name": "release", "labels": {"reconcile.fluxcd.io/watch": "Enabled"}},
+    })
+}

@@ -1,0 +1,211 @@
+//! One namespace with its own registry, Git server and source, beside the controllers of Flux that all tests share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+use tidegate::embedded::image::{ImageDescription, ImagePlatform, Index};
+
+use super::controllers::Controllers;
+use super::git::GitServer;
+use super::objects;
+use super::source::Source;
+use crate::cluster::audit::{self, State, Write};
+use crate::cluster::control_plane::ControlPlane;
+use crate::cluster::push::Pusher;
+use crate::cluster::registry::Registry;
+
+/// How long Flux may take to do what is expected: ten times what the slowest step (a Helm upgrade) takes on two busy cores.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+/// Between two reads of what is waited for.
+const PACE: Duration = Duration::from_millis(50);
+/// How long nothing may be written until the world counts as at rest: several times what a controller takes to react.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Everything that one test needs. End it with [`World::end`].
+pub struct World {
+    /// With the rights of an administrator.
+    pub client: Client,
+    /// The control plane of the test process.
+    pub plane: &'static ControlPlane,
+    /// Of this test alone.
+    pub namespace: String,
+    /// Where images are pushed to: plain HTTP.
+    pub registry: Registry,
+    /// Pushes to it.
+    pub pusher: Pusher,
+    /// Where controllers clone from and push to.
+    pub git: Arc<GitServer>,
+    source: Source,
+}
+
+// === impl World ===
+
+impl World {
+    /// A new world, with nothing in it; `None` after one printed line when parts are missing (a panic under `CI`).
+    pub async fn start(suite: &str) -> Option<Self> {
+        let (_, plane) = Controllers::shared(suite).await?;
+        let registry = Registry::start(suite).await?;
+        let git = Arc::new(GitServer::start(suite).await?);
+        let client = plane.client().await;
+        let namespace = plane.namespace(&client, "flux").await;
+        let source = Source::start(&client, &namespace, Arc::clone(&git)).await;
+        let pusher = Pusher::new(registry.url());
+        Some(Self { client, plane, namespace, registry, pusher, git, source })
+    }
+
+    /// The repository of a sibling in the registry.
+    pub fn repository(&self, name: &str) -> String {
+        format!("{}/acme/{name}", self.registry.host())
+    }
+
+    /// Pushes `acme/<name>:<tag>` for linux/amd64 and linux/arm64, as one index. Answers its digest.
+    pub async fn push(&self, name: &str, tag: &str) -> String {
+        let images = ["linux/amd64", "linux/arm64"].map(|platform| {
+            ImageDescription::new(ImagePlatform::parse(platform).unwrap(), format!("{name} {tag}")).build()
+        });
+        let revision = ("org.opencontainers.image.revision".to_owned(), tag.to_owned());
+        let index = Index::build(images.to_vec(), &BTreeMap::from([revision]));
+        self.pusher.index(&format!("acme/{name}"), tag, &index).await
+    }
+
+    /// Makes OCIRepository `name` carry a chart with these files (path in the chart and content), made on the first call.
+    pub async fn chart(&self, name: &str, version: &str, files: &[(&str, &str)]) {
+        if self.read("OCIRepository", name).await.is_none() {
+            self.create(objects::oci_repository(name)).await;
+        }
+        self.source.chart(&self.client, &self.namespace, name, version, files).await;
+    }
+
+    /// Objects of that kind in the namespace.
+    pub fn api(&self, kind: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &self.namespace, &objects::resource(kind))
+    }
+
+    /// Creates an object of any kind that [`objects::resource`] knows.
+    pub async fn create(&self, object: Value) {
+        let object: DynamicObject = serde_json::from_value(object).expect("an object with its kind");
+        let kind = object.types.as_ref().expect("it says its kind").kind.clone();
+        self.api(&kind).create(&PostParams::default(), &object).await.expect("the object is accepted");
+    }
+
+    /// Changes an object by a JSON merge patch.
+    pub async fn patch(&self, kind: &str, name: &str, patch: Value) {
+        let patch = Patch::Merge(patch);
+        self.api(kind).patch(name, &PatchParams::default(), &patch).await.expect("the patch is accepted");
+    }
+
+    /// Asks the controller of an object to reconcile it now.
+    pub async fn request(&self, kind: &str, name: &str) {
+        let now = jiff::Timestamp::now().to_string();
+        let patch = json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": now}}});
+        self.patch(kind, name, patch).await;
+    }
+
+    /// Deletes an object and waits until it is gone.
+    pub async fn delete(&self, kind: &str, name: &str) {
+        self.api(kind).delete(name, &DeleteParams::default()).await.expect("the object is there");
+        self.wait(&format!("{kind} {name} to be gone"), async || {
+            if self.read(kind, name).await.is_none() { Ok(()) } else { Err("it is there".to_owned()) }
+        })
+        .await;
+    }
+
+    /// An object as it is now.
+    pub async fn read(&self, kind: &str, name: &str) -> Option<Value> {
+        let found = self.api(kind).get_opt(name).await.expect("the server answers");
+        found.map(|object| serde_json::to_value(object).expect("it was JSON"))
+    }
+
+    /// Waits until an object is there and `holds`; answers it. `what` is what is waited for, for the failure.
+    pub async fn until(&self, what: &str, kind: &str, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        self.wait(what, async || match self.read(kind, name).await {
+            Some(object) if holds(&object) => Ok(object),
+            Some(object) => Err(format!("{kind} {name} is {object:#}")),
+            None => Err(format!("there is no {kind} {name}")),
+        })
+        .await
+    }
+
+    /// Waits until `answers` is Ok; answers that.
+    ///
+    /// # Panics
+    /// With the last Err when [`DEADLINE`] passes.
+    pub async fn wait<T>(&self, what: &str, answers: impl AsyncFn() -> Result<T, String>) -> T {
+        let begun = Instant::now();
+        loop {
+            match answers().await {
+                Ok(answer) => return answer,
+                Err(last) => assert!(begun.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}; {last}"),
+            }
+            tokio::time::sleep(PACE).await;
+        }
+    }
+
+    /// Waits until every Deployment of `expected` (name and image) carries its image.
+    pub async fn until_running(&self, expected: &[(&str, &str)]) {
+        self.wait(&format!("Deployments {expected:?}"), async || {
+            let now = self.images().await;
+            let all =
+                expected.iter().all(|(name, image)| now.get(*name).is_some_and(|carried| carried == image));
+            if all { Ok(()) } else { Err(format!("they carry {now:?}")) }
+        })
+        .await;
+    }
+
+    /// Waits until nothing was written for [`QUIET`] to what the audit log watches.
+    pub async fn until_quiet(&self) {
+        let mut last = (self.writes().len(), Instant::now());
+        let begun = Instant::now();
+        while last.1.elapsed() < QUIET {
+            assert!(
+                begun.elapsed() < DEADLINE,
+                "writes go on: {:#?}",
+                self.writes().split_off(last.0.saturating_sub(5))
+            );
+            tokio::time::sleep(PACE).await;
+            let count = self.writes().len();
+            if count != last.0 {
+                last = (count, Instant::now());
+            }
+        }
+    }
+
+    /// First image by name of every Deployment as it is now.
+    pub async fn images(&self) -> BTreeMap<String, String> {
+        let list = self.api("Deployment").list(&ListParams::default()).await.expect("the server answers");
+        let image = |object: &DynamicObject| {
+            object.data["spec"]["template"]["spec"]["containers"][0]["image"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
+        list.items.iter().map(|object| (object.name_any(), image(object))).collect()
+    }
+
+    /// What was written to the namespace so far, oldest first: by whom, when, and to which images.
+    pub fn writes(&self) -> Vec<Write> {
+        self.plane.writes(&self.namespace)
+    }
+
+    /// What the Deployments carried from when on, oldest first. While one sync writes them one after the other, a state is
+    /// mixed for some milliseconds; one that is mixed for seconds, or whose tag was never promoted, half-rolled.
+    pub fn states(&self) -> Vec<State> {
+        audit::states(&self.writes())
+    }
+
+    /// Deletes what would keep the shared controllers busy after the test.
+    pub async fn end(self) {
+        for kind in
+            ["ImageUpdateAutomation", "ImagePolicy", "ImageRepository", "Kustomization", "HelmRelease"]
+        {
+            let api = self.api(kind);
+            api.delete_collection(&DeleteParams::default(), &ListParams::default())
+                .await
+                .expect("it is allowed");
+        }
+    }
+}
