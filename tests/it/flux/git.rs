@@ -246,11 +246,11 @@ async fn answer(State(root): State<Arc<PathBuf>>, request: Request) -> Response 
     if output.stdout.is_empty() {
         return refusal(&String::from_utf8_lossy(&output.stderr));
     }
-    reply(output.stdout)
+    reply(&output.stdout)
 }
 
 /// Headers, an empty line, the body; a header `Status` where it is not 200.
-fn reply(output: Vec<u8>) -> Response {
+fn reply(output: &[u8]) -> Response {
     let end =
         output.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("headers end with an empty line");
     let headers = String::from_utf8_lossy(&output[..end]).into_owned();

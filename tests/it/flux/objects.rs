@@ -34,14 +34,14 @@ pub fn resource(kind: &str) -> ApiResource {
 }
 
 /// An object of that kind with this spec.
-pub fn object(kind: &str, name: &str, spec: Value) -> Value {
+pub fn object(kind: &str, name: &str, spec: &Value) -> Value {
     let resource = resource(kind);
     json!({"apiVersion": resource.api_version, "kind": kind, "metadata": {"name": name}, "spec": spec})
 }
 
 /// The branch of a repository.
 pub fn git_repository(name: &str, url: &str) -> Value {
-    object("GitRepository", name, json!({"url": url, "interval": "10m", "ref": {"branch": BRANCH}}))
+    object("GitRepository", name, &json!({"url": url, "interval": "10m", "ref": {"branch": BRANCH}}))
 }
 
 /// Applies a folder of a GitRepository to `namespace`; waits for nothing, for there are no nodes.
@@ -50,7 +50,7 @@ pub fn kustomization(name: &str, source: &str, path: &str, namespace: &str) -> V
         "interval": "10m", "retryInterval": "2s", "prune": true, "wait": false, "path": path,
         "targetNamespace": namespace, "sourceRef": {"kind": "GitRepository", "name": source},
     });
-    object("Kustomization", name, spec)
+    object("Kustomization", name, &spec)
 }
 
 /// Where a chart is taken from; [`super::source::Source::chart`] puts it there.
@@ -58,23 +58,23 @@ pub fn oci_repository(name: &str) -> Value {
     object(
         "OCIRepository",
         name,
-        json!({"url": format!("oci://charts.example.com/{name}"), "interval": "10m"}),
+        &json!({"url": format!("oci://charts.example.com/{name}"), "interval": "10m"}),
     )
 }
 
 /// Installs the chart of an OCIRepository and waits for nothing, for there are no nodes.
-pub fn helm_release(name: &str, chart: &str, values_from: Value) -> Value {
+pub fn helm_release(name: &str, chart: &str, values_from: &Value) -> Value {
     let spec = json!({
         "interval": "10m", "chartRef": {"kind": "OCIRepository", "name": chart}, "valuesFrom": values_from,
         "install": {"disableWait": true, "strategy": {"name": "RetryOnFailure", "retryInterval": "2s"}},
         "upgrade": {"disableWait": true, "strategy": {"name": "RetryOnFailure", "retryInterval": "2s"}},
     });
-    object("HelmRelease", name, spec)
+    object("HelmRelease", name, &spec)
 }
 
 /// Scans an image of a registry on loopback each `interval`.
 pub fn image_repository(name: &str, image: &str, interval: &str) -> Value {
-    object("ImageRepository", name, json!({"image": image, "interval": interval, "insecure": true}))
+    object("ImageRepository", name, &json!({"image": image, "interval": interval, "insecure": true}))
 }
 
 /// The naive policy: the newest of `main-<number>`, whatever its siblings do.
@@ -84,7 +84,7 @@ pub fn newest_main(name: &str, repository: &str) -> Value {
         "filterTags": {"pattern": "^main-(?P<n>[0-9]+)$", "extract": "$n"},
         "policy": {"numerical": {"order": "asc"}},
     });
-    object("ImagePolicy", name, spec)
+    object("ImagePolicy", name, &spec)
 }
 
 /// Commits what the policies of its namespace name into the folder `path` of a GitRepository.
@@ -98,7 +98,7 @@ pub fn image_update_automation(name: &str, source: &str, path: &str) -> Value {
         },
         "update": {"strategy": "Setters", "path": path},
     });
-    object("ImageUpdateAutomation", name, spec)
+    object("ImageUpdateAutomation", name, &spec)
 }
 
 /// A Deployment of one container as a file in Git; `image` is written as it is, so that it may end in a marker comment or hold
@@ -137,13 +137,11 @@ pub fn tag_marker(namespace: &str, policy: &str) -> String {
 /// A `kustomization.yaml` whose `images` take their tags from one policy: the way to move the tag of siblings in different
 /// repositories by one marker each. `images` are names as the Deployments write them and repositories.
 pub fn kustomization_file(resources: &[&str], images: &[(&str, &str)], tag: &str, marker: &str) -> String {
-    let resources: String = resources.iter().map(|file| format!("- {file}\n")).collect();
-    let images: String = images
-        .iter()
-        .map(|(name, repository)| {
-            format!("- name: {name}\n  newName: {repository}\n  newTag: {tag} {marker}\n")
-        })
-        .collect();
+    let resources: Vec<_> = resources.iter().map(|file| format!("- {file}\n")).collect();
+    let image =
+        |(name, to): &(&str, &str)| format!("- name: {name}\n  newName: {to}\n  newTag: {tag} {marker}\n");
+    let images: Vec<_> = images.iter().map(image).collect();
+    let (resources, images) = (resources.concat(), images.concat());
     format!(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{resources}images:\n{images}"
     )

@@ -1,16 +1,18 @@
 //! The parts themselves, without Tidegate: each does what the scenarios build on, and the naive wiring half-rolls.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::git::Repository;
 use super::objects::{
     deployment, git_repository, helm_release, image_repository, image_update_automation, kustomization,
-    kustomization_file, newest_main, object, tag_marker,
+    kustomization_file, marker, newest_main, object, tag_marker,
 };
 use super::world::World;
+use crate::cluster::audit::{self, State};
 
 const SUITE: &str = "parts of Flux";
 
@@ -38,7 +40,7 @@ async fn a_pushed_commit_is_applied_and_its_drift_is_mended() {
     world.request("Kustomization", "apps").await;
     world.until_running(&[("app", "acme/app:main-2")]).await;
 
-    let carried: Vec<_> = world.states().iter().flat_map(|state| state.tags()).collect();
+    let carried: Vec<_> = world.states().iter().flat_map(State::tags).collect();
     assert_eq!(carried, ["main-1", "main-2", "oops", "main-2"]);
     let writers: Vec<_> =
         world.writes().into_iter().filter(|write| write.resource == "deployments").collect();
@@ -64,7 +66,7 @@ async fn a_watched_config_map_is_applied_at_once_in_both_ways() {
     ];
     world.chart("worker", "1.0.0", &[chart[0], chart[1], ("templates/deployment.yaml", &template)]).await;
     let values = json!([{"kind": "ConfigMap", "name": "release", "valuesKey": "RELEASE_TAG", "targetPath": "release.tag"}]);
-    world.create(helm_release("worker", "worker", values)).await;
+    world.create(helm_release("worker", "worker", &values)).await;
     world.until_running(&[("app", "acme/app:main-1"), ("worker", "acme/worker:main-1")]).await;
     // A change while an upgrade is written down would be taken up with the next one.
     world.until_quiet().await;
@@ -95,7 +97,7 @@ async fn one_policy_moves_all_markers_in_one_commit_and_keeps_its_tag_when_nothi
         json!({"imageRepositoryRef": {"name": "app"}, "filterTags": {"pattern": format!("^{tag}$")},
             "policy": {"alphabetical": {"order": "asc"}}})
     };
-    world.create(object("ImagePolicy", "shop", exact("main-1"))).await;
+    world.create(object("ImagePolicy", "shop", &exact("main-1"))).await;
     world.until("the tag", "ImagePolicy", "shop", |now| now["status"]["latestRef"]["tag"] == "main-1").await;
     world.until_quiet().await;
     assert_eq!(repository.log().len(), 1, "the files held that tag already");
@@ -115,14 +117,11 @@ async fn one_policy_moves_all_markers_in_one_commit_and_keeps_its_tag_when_nothi
         .await;
 
     world.patch("ImagePolicy", "shop", json!({"spec": {"filterTags": {"pattern": "^main-3$"}}})).await;
-    let unmatched = world
-        .until("a refusal", "ImagePolicy", "shop", |now| {
-            now["status"]["conditions"][0]["status"] == "False"
-                || now["status"]["conditions"].as_array().is_some_and(|all| {
-                    all.iter().any(|one| one["type"] == "Ready" && one["status"] == "False")
-                })
-        })
-        .await;
+    let refused = |now: &Value| {
+        let conditions = now["status"]["conditions"].as_array();
+        conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "False"))
+    };
+    let unmatched = world.until("a refusal", "ImagePolicy", "shop", refused).await;
     assert_eq!(unmatched["status"]["latestRef"]["tag"], "main-2");
     assert!(
         unmatched["status"]["observedGeneration"].as_i64() < unmatched["metadata"]["generation"].as_i64()
@@ -131,7 +130,13 @@ async fn one_policy_moves_all_markers_in_one_commit_and_keeps_its_tag_when_nothi
     world.push("app", "main-3").await;
     world.request("ImageRepository", "app").await;
     running(&world, "main-3").await;
-    assert_eq!(repository.log().len(), 3);
+
+    world.delete("ImagePolicy", "shop").await;
+    world.request("ImageUpdateAutomation", "updates").await;
+    world.until_quiet().await;
+    assert_eq!(repository.log().len(), 3, "without the policy nothing moves");
+    assert!(repository.read("apps/kustomization.yaml").contains("newTag: main-3 #"));
+    assert!(repository.read_at(&log[0].hash, "apps/kustomization.yaml").contains("newTag: main-2 #"));
     world.end().await;
 }
 
@@ -152,6 +157,95 @@ async fn without_tidegate_the_siblings_follow_the_app_to_images_that_are_not_the
     let missing = format!("{}v2/acme/worker/manifests/main-2", world.registry.url());
     assert_eq!(reqwest::get(missing).await.unwrap().status(), 404);
     world.end().await;
+}
+
+#[tokio::test]
+async fn without_tidegate_a_policy_per_image_mixes_releases() {
+    let Some(world) = World::start(SUITE).await else { return };
+    let mut files = Vec::new();
+    for name in ["app", "worker"] {
+        world.push(name, "main-1").await;
+        world.create(image_repository(name, &world.repository(name), "1s")).await;
+        world.create(newest_main(name, name)).await;
+        let image = format!("{}:main-1 {}", world.repository(name), marker(&world.namespace, name));
+        files.push((format!("apps/{name}.yaml"), deployment(name, &image)));
+    }
+    let files: Vec<_> = files.iter().map(|(path, content)| (&**path, &**content)).collect();
+    let repository = world.git.create("fleet", &files);
+    world.create(git_repository("fleet", &repository.url)).await;
+    world.create(image_update_automation("updates", "fleet", "./apps")).await;
+    world.create(kustomization("apps", "fleet", "./apps", &world.namespace)).await;
+    let (app, worker) = (world.repository("app"), world.repository("worker"));
+    let image = |name: &str, tag: &str| format!("{name}:{tag}");
+    world.until_running(&[("app", &image(&app, "main-1")), ("worker", &image(&worker, "main-1"))]).await;
+    world.push("app", "main-2").await;
+    world.until_running(&[("app", &image(&app, "main-2")), ("worker", &image(&worker, "main-1"))]).await;
+    world.until_quiet().await;
+    assert!(world.states().last().is_some_and(State::is_mixed), "{:#?}", world.states());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn beside_tidegate_the_release_waits_for_its_sibling() {
+    let Some(world) = World::start(SUITE).await else { return };
+    for name in ["app", "worker"] {
+        world.push(name, "main-1").await;
+    }
+    let files = [("app", "${APP_IMAGE}"), ("worker", "${WORKER_IMAGE}")]
+        .map(|(name, image)| (format!("apps/{name}.yaml"), deployment(name, image)));
+    let files: Vec<_> = files.iter().map(|(path, content)| (&**path, &**content)).collect();
+    let repository = world.git.create("fleet", &files);
+    world.create(git_repository("fleet", &repository.url)).await;
+    let mut apps = kustomization("apps", "fleet", "./apps", &world.namespace);
+    apps["spec"]["postBuild"] = json!({"substituteFrom": [{"kind": "ConfigMap", "name": "release"}]});
+    world.create(apps).await;
+    world.apply(&release_set(&world)).await;
+    let _tidegate = world.tidegate(&[]).await;
+    let carried = async |tag: &str| {
+        world
+            .wait(&format!("{tag} in both"), async || {
+                let now = world.images().await;
+                let all = now.len() == 2 && now.values().all(|image| audit::tag(image) == tag);
+                if all { Ok(()) } else { Err(format!("they carry {now:?}")) }
+            })
+            .await;
+    };
+    carried("main-1").await;
+    world.push("app", "main-2").await;
+    world.until_quiet().await;
+    world.push("worker", "main-2").await;
+    carried("main-2").await;
+    let tags: Vec<_> = world.states().iter().map(State::tags).collect();
+    // The Deployments of one sync are written one after the other.
+    let one_sync = |old: &str, new: &str| vec![vec![old.to_owned(), new.to_owned()], vec![new.to_owned()]];
+    assert_eq!(tags[0], ["main-1"]);
+    assert_eq!(tags[2..], one_sync("main-1", "main-2"));
+    let writers: Vec<_> = world.writes().into_iter().filter(|write| write.resource == "configmaps").collect();
+    assert_eq!(writers.iter().map(|write| &*write.user).collect::<Vec<_>>(), ["tidegate", "tidegate"]);
+    world.end().await;
+}
+
+/// A ReleaseSet of `app` and `worker` that writes ConfigMap `release`.
+fn release_set(world: &World) -> String {
+    let (app, worker) = (world.repository("app"), world.repository("worker"));
+    format!(
+        "apiVersion: tidegate.dev/v1alpha1
+kind: ReleaseSet
+metadata:
+  name: shop
+spec:
+  interval: 10s
+  images:
+  - {{name: app, repository: {app}}}
+  - {{name: worker, repository: {worker}}}
+  registry: {{insecure: true}}
+  candidates:
+    filterTags: {{pattern: '^main-(?P<n>[0-9]+)$', extract: $n}}
+    policy: {{numerical: {{order: asc}}}}
+  targets:
+  - {{name: config, configMap: {{name: release}}}}
+"
+    )
 }
 
 /// A Git repository whose three Deployments take their tag from `policy`, applied, committed to, and scanned.
@@ -180,7 +274,7 @@ async fn running(world: &World, tag: &str) {
     world.until_running(&expected).await;
 }
 
-fn config_map(tag: &str) -> serde_json::Value {
+fn config_map(tag: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "data": {"RELEASE_TAG": tag},
         "metadata": {"name": "release", "labels": {"reconcile.fluxcd.io/watch": "Enabled"}},

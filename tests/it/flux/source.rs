@@ -20,6 +20,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _, api::DynamicObject};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use tidegate::telemetry::clock::Clock;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -196,11 +197,11 @@ fn pack(place: &Path, name: &str) -> Vec<u8> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = Sha256::digest(bytes).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     format!("sha256:{hex}")
 }
 
 /// Whole seconds, as Kubernetes writes times.
 fn now() -> String {
-    Timestamp::from_second(Timestamp::now().as_second()).expect("it is a time").to_string()
+    Timestamp::from_second(Clock::system().now().as_second()).expect("it is a time").to_string()
 }
