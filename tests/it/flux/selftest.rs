@@ -12,7 +12,7 @@ use super::objects::{
     kustomization_file, marker, newest_main, object, tag_marker,
 };
 use super::world::World;
-use crate::cluster::audit::{self, State};
+use crate::cluster::audit::{self, State, Write};
 
 const SUITE: &str = "parts of Flux";
 
@@ -40,10 +40,10 @@ async fn a_pushed_commit_is_applied_and_its_drift_is_mended() {
     world.request("Kustomization", "apps").await;
     world.until_running(&[("app", "acme/app:main-2")]).await;
 
-    let carried: Vec<_> = world.states().iter().flat_map(State::tags).collect();
+    let carried: Vec<_> = world.states().await.iter().flat_map(State::tags).collect();
     assert_eq!(carried, ["main-1", "main-2", "oops", "main-2"]);
     let writers: Vec<_> =
-        world.writes().into_iter().filter(|write| write.resource == "deployments").collect();
+        world.writes().await.into_iter().filter(|write| write.resource == "deployments").collect();
     let writers: Vec<_> = writers.iter().map(|write| write.user.as_str()).collect();
     assert_eq!(writers, ["kustomize-controller", "kustomize-controller", "admin", "kustomize-controller"]);
     world.end().await;
@@ -76,12 +76,9 @@ async fn a_watched_config_map_is_applied_at_once_in_both_ways() {
     world.until_running(&[("app", "acme/app:main-2"), ("worker", "acme/worker:main-2")]).await;
     // Their intervals are ten minutes.
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
-    assert!(
-        world
-            .writes()
-            .iter()
-            .any(|write| write.user == "helm-controller" && write.images == ["acme/worker:main-2"])
-    );
+    let writes = world.writes().await;
+    let upgraded = |write: &Write| write.user == "helm-controller" && write.images == ["acme/worker:main-2"];
+    assert!(writes.iter().any(upgraded), "{writes:#?}");
     world.end().await;
 }
 
@@ -107,14 +104,12 @@ async fn one_policy_moves_all_markers_in_one_commit_and_keeps_its_tag_when_nothi
     let log = repository.log();
     assert_eq!(log.len(), 2, "{log:#?}");
     assert_eq!(log[0].author, "flux");
-    let automation = world.read("ImageUpdateAutomation", "updates").await.unwrap();
-    assert_eq!(automation["status"]["lastPushCommit"], log[0].hash.as_str());
-    let observed = "the policy in the automation's status";
-    world
-        .until(observed, "ImageUpdateAutomation", "updates", |now| {
-            now["status"]["observedPolicies"]["shop"]["tag"] == "main-2"
-        })
-        .await;
+    let told = |now: &Value| {
+        let status = &now["status"];
+        status["lastPushCommit"] == log[0].hash.as_str()
+            && status["observedPolicies"]["shop"]["tag"] == "main-2"
+    };
+    world.until("the commit to be told", "ImageUpdateAutomation", "updates", told).await;
 
     world.patch("ImagePolicy", "shop", json!({"spec": {"filterTags": {"pattern": "^main-3$"}}})).await;
     let refused = |now: &Value| {
@@ -181,7 +176,7 @@ async fn without_tidegate_a_policy_per_image_mixes_releases() {
     world.push("app", "main-2").await;
     world.until_running(&[("app", &image(&app, "main-2")), ("worker", &image(&worker, "main-1"))]).await;
     world.until_quiet().await;
-    assert!(world.states().last().is_some_and(State::is_mixed), "{:#?}", world.states());
+    assert!(world.states().await.last().is_some_and(State::is_mixed), "{:#?}", world.states().await);
     world.end().await;
 }
 
@@ -215,12 +210,13 @@ async fn beside_tidegate_the_release_waits_for_its_sibling() {
     world.until_quiet().await;
     world.push("worker", "main-2").await;
     carried("main-2").await;
-    let tags: Vec<_> = world.states().iter().map(State::tags).collect();
+    let tags: Vec<_> = world.states().await.iter().map(State::tags).collect();
     // The Deployments of one sync are written one after the other.
     let one_sync = |old: &str, new: &str| vec![vec![old.to_owned(), new.to_owned()], vec![new.to_owned()]];
     assert_eq!(tags[0], ["main-1"]);
     assert_eq!(tags[2..], one_sync("main-1", "main-2"));
-    let writers: Vec<_> = world.writes().into_iter().filter(|write| write.resource == "configmaps").collect();
+    let writers: Vec<_> =
+        world.writes().await.into_iter().filter(|write| write.resource == "configmaps").collect();
     assert_eq!(writers.iter().map(|write| &*write.user).collect::<Vec<_>>(), ["tidegate", "tidegate"]);
     world.end().await;
 }

@@ -196,7 +196,7 @@ impl World {
         let mut seen = 0;
         while last.elapsed() < QUIET {
             tokio::time::sleep(PACE).await;
-            let mut writes = self.writes();
+            let mut writes = self.plane.writes(&self.namespace);
             // Each scan is written down, whatever it finds.
             writes.retain(|write| write.resource != "imagerepositories/status");
             if writes.len() != seen {
@@ -219,15 +219,23 @@ impl World {
         list.items.iter().map(|object| (object.name_any(), image(object))).collect()
     }
 
-    /// What was written to the namespace so far, oldest first: by whom, when, and to which images.
-    pub fn writes(&self) -> Vec<Write> {
-        self.plane.writes(&self.namespace)
+    /// What was written to the namespace so far, oldest first: by whom, when, and to which images. The server answers a write
+    /// before it logs it, so this waits until the log has caught up with the Deployments; for other kinds see
+    /// [`World::until_quiet`].
+    pub async fn writes(&self) -> Vec<Write> {
+        self.wait("the audit log to tell of every Deployment", async || {
+            let writes = self.plane.writes(&self.namespace);
+            let told = audit::states(&writes).pop().map(|state| state.images).unwrap_or_default();
+            let now = self.images().await;
+            if told == now { Ok(writes) } else { Err(format!("it tells {told:?}, they carry {now:?}")) }
+        })
+        .await
     }
 
     /// What the Deployments carried from when on, oldest first. While one sync writes them one after the other, a state is
     /// mixed for some milliseconds; one that is mixed for seconds, or whose tag was never promoted, half-rolled.
-    pub fn states(&self) -> Vec<State> {
-        audit::states(&self.writes())
+    pub async fn states(&self) -> Vec<State> {
+        audit::states(&self.writes().await)
     }
 
     /// Deletes what would keep the shared controllers busy after the test.
