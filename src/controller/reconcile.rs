@@ -15,16 +15,18 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 
+use crate::api::references::References;
 use crate::api::status::{self, UnreadableStatus};
 use crate::api::{ReleaseSetSpec, ReleaseSetStatus, validate};
 use crate::controller::context::{ApiError, Context, SetMemory};
 use crate::controller::credentials::Wanted;
 use crate::controller::live::{self, Live, WriteError};
 use crate::controller::look::Eyes;
+use crate::controller::reader::Reader;
 use crate::controller::{credentials, events, jobs, reach, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
-use crate::engine::observation::Observation;
+use crate::engine::observation::{Marks, Observation};
 use crate::engine::policy::{GateKind, Policy};
 use crate::engine::record::Outcome;
 use crate::engine::report::{TargetReports, conditions, stalled_conditions};
@@ -69,6 +71,7 @@ struct Session<'a> {
     context: &'a Context,
     live: Live,
     spec: ReleaseSetSpec,
+    references: References,
     policy: Policy,
     observation: Observation,
     memory: SetMemory,
@@ -96,11 +99,12 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
             return stall(context, live, Reason::Undecodable, &[problem]).await;
         }
     };
-    let policy = match validate::policy(&spec, live.generation) {
+    let references = References::default();
+    let policy = match validate::policy_with(&spec, live.generation, &references) {
         Ok(policy) => policy,
         Err(problems) => return stall(context, live, Reason::InvalidSpec, &problems).await,
     };
-    let session = Session::open(context, live, spec, policy).await?;
+    let session = Session::open(context, live, spec, references, policy).await?;
     // On the heap: a reconcile holds a whole set, and many wait at once.
     Box::pin(session.run()).await
 }
@@ -135,6 +139,7 @@ impl<'a> Session<'a> {
         context: &'a Context,
         live: Live,
         spec: ReleaseSetSpec,
+        references: References,
         policy: Policy,
     ) -> Result<Session<'a>, ReconcileError> {
         let mut memory = context.take_memory(&live.name, live.generation);
@@ -156,18 +161,32 @@ impl<'a> Session<'a> {
             record,
             memory: std::mem::take(&mut memory.memory),
             smoke,
+            marks: Marks::InStep,
+            named: None,
             retries: jobs::retries(&live.annotations),
             smoke_running_max: Some(context.smoke_running_max),
         };
         let before = live.status.clone();
-        Ok(Self { context, live, spec, policy, observation, memory, jobs, before, ended: Vec::new() })
+        Ok(Self {
+            context,
+            live,
+            spec,
+            references,
+            policy,
+            observation,
+            memory,
+            jobs,
+            before,
+            ended: Vec::new(),
+        })
     }
 
     async fn run(mut self) -> Result<Action, ReconcileError> {
-        let wanted = credentials::wanted(&self.spec);
-        let namespace = &self.live.name.namespace;
-        let mut access = credentials::read(self.context, namespace, &self.policy, &wanted).await;
-        reach::complete(self.context, namespace, &self.spec, &mut access).await;
+        let wanted = credentials::wanted(&self.spec, &self.references);
+        let namespace = self.live.name.namespace.clone();
+        let reader = Reader::new(self.context, &namespace);
+        let mut access = credentials::read(&reader, &self.policy, &wanted).await;
+        reach::complete(&reader, &self.spec, &self.references, &mut access).await;
         // Sets take turns at a host that many of them ask.
         let asker: Arc<str> = self.live.name.to_string().into();
         for access in access.values_mut() {
@@ -190,7 +209,7 @@ impl<'a> Session<'a> {
         }
         // A grant that is not used now is worth nothing later.
         decision.commit = None;
-        let started = self.start_jobs(&mut decision, &wanted).await;
+        let started = self.start_jobs(&mut decision, &wanted, &reader).await;
         let targets = match targets::sync(self.context, &self.live, &self.policy).await {
             Ok(targets) => targets,
             Err(stopped) => {
@@ -215,8 +234,9 @@ impl<'a> Session<'a> {
         &mut self,
         decision: &mut Decision,
         wanted: &BTreeMap<ImageName, Wanted>,
+        reader: &Reader<'_>,
     ) -> jobs::Started {
-        let (started, views) = jobs::start(self.context, &self.live.name, decision, wanted).await;
+        let (started, views) = jobs::start(self.context, &self.live.name, decision, wanted, reader).await;
         if !views.is_empty() {
             self.observation.smoke.extend(views);
             *decision = decide(&self.policy, &self.observation, self.context.clock.now());
