@@ -74,6 +74,7 @@ async fn a_watched_config_map_is_applied_at_once_in_both_ways() {
     let begun = Instant::now();
     world.patch("ConfigMap", "release", json!({"data": {"RELEASE_TAG": "main-2"}})).await;
     world.until_running(&[("app", "acme/app:main-2"), ("worker", "acme/worker:main-2")]).await;
+    println!("ConfigMap to Deployments of both {:?}", begun.elapsed());
     // Their intervals are ten minutes.
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     let writes = world.writes().await;
@@ -194,7 +195,7 @@ async fn beside_tidegate_the_release_waits_for_its_sibling() {
     let mut apps = kustomization("apps", "fleet", "./apps", &world.namespace);
     apps["spec"]["postBuild"] = json!({"substituteFrom": [{"kind": "ConfigMap", "name": "release"}]});
     world.create(apps).await;
-    world.apply(&release_set(&world)).await;
+    world.apply(&release_set(&world, "configMap: {name: release}")).await;
     let _tidegate = world.tidegate(&[]).await;
     let carried = async |tag: &str| {
         world
@@ -208,8 +209,10 @@ async fn beside_tidegate_the_release_waits_for_its_sibling() {
     carried("main-1").await;
     world.push("app", "main-2").await;
     world.until_quiet().await;
+    let begun = Instant::now();
     world.push("worker", "main-2").await;
     carried("main-2").await;
+    println!("last push to the applied Deployments {:?}", begun.elapsed());
     let tags: Vec<_> = world.states().await.iter().map(State::tags).collect();
     // The Deployments of one sync are written one after the other.
     let one_sync = |old: &str, new: &str| vec![vec![old.to_owned(), new.to_owned()], vec![new.to_owned()]];
@@ -221,8 +224,36 @@ async fn beside_tidegate_the_release_waits_for_its_sibling() {
     world.end().await;
 }
 
-/// A ReleaseSet of `app` and `worker` that writes ConfigMap `release`.
-fn release_set(world: &World) -> String {
+#[tokio::test]
+async fn beside_tidegate_one_commit_moves_all_siblings() {
+    let Some(world) = World::start(SUITE).await else { return };
+    for name in SIBLINGS {
+        world.push(name, "main-1").await;
+    }
+    let repository = markers(&world, "shop").await;
+    world.patch("ImageRepository", "app", json!({"spec": {"interval": "1s"}})).await;
+    world.apply(&release_set(&world, "imagePolicy: {name: shop, imageRepositoryRef: {name: app}}")).await;
+    let _tidegate = world.tidegate(&[]).await;
+    let selects = |tag: &'static str| move |now: &Value| now["status"]["latestRef"]["tag"] == tag;
+    world.until("the first release", "ImagePolicy", "shop", selects("main-1")).await;
+    world.push("app", "main-2").await;
+    world.push("embeddings", "main-2").await;
+    world.until_quiet().await;
+    let begun = Instant::now();
+    world.push("worker", "main-2").await;
+    world
+        .wait("the commit", async || if repository.log().len() == 2 { Ok(()) } else { Err(String::new()) })
+        .await;
+    let committed = begun.elapsed();
+    running(&world, "main-2").await;
+    println!("last push to commit {committed:?}, to the applied Deployments {:?}", begun.elapsed());
+    world.until_quiet().await;
+    assert_eq!(repository.log().len(), 2, "{:#?}", repository.log());
+    world.end().await;
+}
+
+/// A ReleaseSet of `app` and `worker` with this target.
+fn release_set(world: &World, target: &str) -> String {
     let (app, worker) = (world.repository("app"), world.repository("worker"));
     format!(
         "apiVersion: tidegate.dev/v1alpha1
@@ -239,7 +270,7 @@ spec:
     filterTags: {{pattern: '^main-(?P<n>[0-9]+)$', extract: $n}}
     policy: {{numerical: {{order: asc}}}}
   targets:
-  - {{name: config, configMap: {{name: release}}}}
+  - {{name: target, {target}}}
 "
     )
 }
