@@ -185,11 +185,11 @@ impl Keeper {
 mod tests {
     use super::*;
 
-    fn metadata(entries: Value) -> ObjectMeta {
+    fn metadata(entries: &Value) -> ObjectMeta {
         serde_json::from_value(json!({"managedFields": entries})).unwrap()
     }
 
-    fn entry(manager: &str, operation: &str, spec: Value) -> Value {
+    fn entry(manager: &str, operation: &str, spec: &Value) -> Value {
         json!({"manager": manager, "operation": operation, "apiVersion": "tidegate.dev/v1alpha1",
             "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": spec}})
     }
@@ -208,7 +208,7 @@ mod tests {
             ("helm-controller", "Update", Keeper::Applied("helm-controller".into())),
             ("headlamp", "Update", Keeper::Other("headlamp".into())),
         ] {
-            let metadata = metadata(json!([entry(manager, operation, pin.clone())]));
+            let metadata = metadata(&json!([entry(manager, operation, &pin)]));
             assert_eq!(keepers(&metadata, Field::Pin, None), [keeper], "{manager} {operation}");
             assert_eq!(keepers(&metadata, Field::Suspend, None), []);
         }
@@ -216,9 +216,9 @@ mod tests {
 
     #[test]
     fn entries_of_a_list_have_managers_of_their_own() {
-        let metadata = metadata(json!([
-            entry("kustomize-controller", "Apply", json!({"f:skip": {".": {}, "v:\"v1\"": {}}})),
-            entry("tidegate-cli", "Update", json!({"f:skip": {"v:\"v2\"": {}}})),
+        let metadata = metadata(&json!([
+            entry("kustomize-controller", "Apply", &json!({"f:skip": {".": {}, "v:\"v1\"": {}}})),
+            entry("tidegate-cli", "Update", &json!({"f:skip": {"v:\"v2\"": {}}})),
         ]));
         assert_eq!(applied_by(&metadata, Field::Skip, Some("v1")).as_deref(), Some("kustomize-controller"));
         assert_eq!(applied_by(&metadata, Field::Skip, Some("v2")), None);
@@ -227,17 +227,17 @@ mod tests {
 
     #[test]
     fn the_status_is_nobodys_spec() {
-        let mut status = entry("tidegate", "Update", json!({"f:pin": {}}));
+        let mut status = entry("tidegate", "Update", &json!({"f:pin": {}}));
         status["subresource"] = "status".into();
-        assert_eq!(keepers(&metadata(json!([status])), Field::Pin, None), []);
+        assert_eq!(keepers(&metadata(&json!([status])), Field::Pin, None), []);
     }
 
     #[test]
     fn what_kubectl_set_can_be_taken_over() {
-        let before = metadata(json!([
-            entry("kubectl-patch", "Update", json!({"f:suspend": {}, "f:pin": {}})),
-            entry("kubectl-edit", "Update", json!({"f:suspend": {}})),
-            entry("kustomize-controller", "Apply", json!({"f:images": {}})),
+        let before = metadata(&json!([
+            entry("kubectl-patch", "Update", &json!({"f:suspend": {}, "f:pin": {}})),
+            entry("kubectl-edit", "Update", &json!({"f:suspend": {}})),
+            entry("kustomize-controller", "Apply", &json!({"f:images": {}})),
         ]));
         let after = taken_over(&before, Field::Suspend).unwrap();
         let after = ObjectMeta { managed_fields: Some(after), ..ObjectMeta::default() };

@@ -18,6 +18,7 @@ use crate::cli::doctor::checks::{CHECKS, Subject};
 use crate::cli::doctor::finding::{Finding, Report, Severity};
 use crate::cli::error::{CliError, Result};
 use crate::cli::explain::explain;
+use crate::cli::lint::counted;
 use crate::cli::{Context, exit};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::kube_call::call;
@@ -98,8 +99,8 @@ fn print(report: &Report, sets: usize, args: &DoctorArgs, context: &Context) -> 
     let (failed, warned) = (report.count(Severity::Fail), report.count(Severity::Warn));
     context.printer.note(&match sets {
         0 => format!("namespace {} has no ReleaseSet", report.namespace),
-        1 => format!("1 ReleaseSet: {failed} failed, {warned} to know about"),
-        _ => format!("{sets} ReleaseSets: {failed} failed, {warned} to know about"),
+        1 => format!("1 ReleaseSet: {}, {}", counted(failed, "failure"), counted(warned, "warning")),
+        _ => format!("{sets} ReleaseSets: {}, {}", counted(failed, "failure"), counted(warned, "warning")),
     });
     Ok(if failed == 0 { exit::OK } else { exit::ERROR })
 }

@@ -67,7 +67,7 @@ fn event(
     Event {
         metadata: ObjectMeta {
             namespace: Some(namespace.to_owned()),
-            generate_name: Some(format!("{name}.")),
+            generate_name: Some(format!("{}-", prefix(&name))),
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(Clock::system().now())),
@@ -90,6 +90,13 @@ fn event(
     }
 }
 
+/// What the Event's name begins with: the API server refuses a prefix that is no name or longer than one (253).
+fn prefix(name: &str) -> &str {
+    const PREFIX_MAX_BYTES: usize = 200;
+    // Names of objects are ASCII.
+    name.get(..PREFIX_MAX_BYTES).unwrap_or(name).trim_end_matches(['.', '-'])
+}
+
 /// `pinned main-5 by alice: the queue of main-6 stands`.
 fn note(deed: &Deed, user: Option<&str>, reason: Option<&str>) -> String {
     let by = user.map(|user| format!(" by {user}")).unwrap_or_default();
@@ -102,6 +109,12 @@ fn note(deed: &Deed, user: Option<&str>, reason: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_of_a_name_is_a_name() {
+        assert_eq!(prefix("shop"), "shop");
+        assert_eq!(prefix(&format!("{}.{}", "a".repeat(199), "b".repeat(53))), "a".repeat(199));
+    }
 
     #[test]
     fn a_note_keeps_the_reason_and_its_limit() {

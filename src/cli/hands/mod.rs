@@ -190,6 +190,11 @@ pub struct Place<'a> {
 // === impl Place ===
 
 impl Place<'_> {
+    /// The command that shows what becomes of a change.
+    pub fn following(&self) -> String {
+        format!("`{} explain {} -n {} --watch`", self.program, self.name, self.namespace)
+    }
+
     /// `` `tidegate VERB NAME REST -n NAMESPACE` ``.
     pub fn command(&self, verb: &str, rest: &str) -> String {
         let rest = if rest.is_empty() { String::new() } else { format!(" {rest}") };

@@ -32,7 +32,7 @@ pub fn unpin(args: &SetsArgs, context: &Context) -> Result<u8> {
 pub(super) fn pinning(found: &Found, tag: &str, place: &Place<'_>) -> Change {
     let field = Field::Pin.name();
     let deed = Deed { reason: "Pinned", what: format!("pinned {tag}") };
-    let next = format!("{} follows it", place.command("explain", "--watch"));
+    let next = format!("{} follows it", place.following());
     let git = words::held_by_git(found, Field::Pin, None);
     if found.spec.pin.as_deref() == Some(tag) {
         return match Change::taking_over(found, Field::Pin) {
@@ -75,8 +75,9 @@ fn meaning(found: &Found, tag: &str, place: &Place<'_>) -> String {
             _ => String::new(),
         };
         text.push_str(&line);
+        let until = if words::promoted(found).is_some() { "what is promoted stays" } else { "nothing is" };
         text.push_str(&format!(
-            "it is promoted when it is complete and {}; until then what is promoted stays\n",
+            "it is promoted when it is complete and {}; until then {until}\n",
             words::required_gates(found)
         ));
     }
@@ -118,6 +119,6 @@ pub(super) fn unpinning(found: &Found, place: &Place<'_>) -> Change {
     text.push_str(&words::suspended(found, place));
     text.push_str(&words::held_by_git(found, Field::Pin, None));
     let deed = Deed { reason: "Unpinned", what: format!("unpinned {pin}") };
-    let next = format!("{} follows it", place.command("explain", "--watch"));
+    let next = format!("{} follows it", place.following());
     Change::new(found, text, Some(json!({"spec": {"pin": null}})), deed, next)
 }

@@ -64,7 +64,7 @@ pub(super) fn retrial(found: &Found, gate: &str, place: &Place<'_>) -> Result<Ch
     }
     let patch = json!({"metadata": {"annotations": {key: to.to_string()}}});
     let deed = Deed { reason: "Retried", what: format!("has the failed tests of gate {gate} run again") };
-    let next = format!("{} follows the test", place.command("explain", "--watch"));
+    let next = format!("{} follows the test", place.following());
     Ok(Change::new(found, text, Some(patch), deed, next))
 }
 

@@ -66,6 +66,6 @@ pub(super) fn resumption(found: &Found, place: &Place<'_>) -> Change {
     }
     text.push_str(&git);
     let deed = Deed { reason: "Resumed", what: "resumed".to_owned() };
-    let next = format!("{} follows it", place.command("explain", "--watch"));
+    let next = format!("{} follows it", place.following());
     Change::new(found, text, Some(json!({"spec": {"suspend": null}})), deed, next)
 }

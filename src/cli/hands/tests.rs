@@ -43,7 +43,7 @@ fn rolled_back(set: &mut Value) {
     set["status"]["promoted"]["sequence"] = 4.into();
 }
 
-fn managed(set: &mut Value, manager: &str, operation: &str, spec: Value) {
+fn managed(set: &mut Value, manager: &str, operation: &str, spec: &Value) {
     set["metadata"]["managedFields"] = json!([{
         "manager": manager, "operation": operation, "apiVersion": "tidegate.dev/v1alpha1",
         "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": spec}
@@ -74,7 +74,7 @@ fn suspending_says_what_stops() {
             &suspension(
                 &found(|set| {
                     set["spec"]["suspend"] = false.into();
-                    managed(set, "kustomize-controller", "Apply", json!({"f:suspend": {}}));
+                    managed(set, "kustomize-controller", "Apply", &json!({"f:suspend": {}}));
                 }),
                 &PLACE,
             ),
@@ -84,7 +84,7 @@ fn suspending_says_what_stops() {
             &suspension(
                 &found(|set| {
                     suspended(set);
-                    managed(set, "kubectl-patch", "Update", json!({"f:suspend": {}}));
+                    managed(set, "kubectl-patch", "Update", &json!({"f:suspend": {}}));
                 }),
                 &PLACE,
             ),
@@ -125,7 +125,7 @@ fn pinning_says_whether_it_goes_back() {
         }),
         pin("held by Git", "main-5", |set| {
             set["spec"]["pin"] = "main-7".into();
-            managed(set, "kustomize-controller", "Apply", json!({"f:pin": {}}));
+            managed(set, "kustomize-controller", "Apply", &json!({"f:pin": {}}));
         }),
     ];
     insta::assert_snapshot!("pin", text.concat());
@@ -171,7 +171,7 @@ fn skipping_says_which_candidate_is_dismissed() {
         back("take back what is not there", &["main-9"], some),
         back("take back what Git holds", &["main-8"], |set| {
             set["spec"]["skip"] = json!(["main-6", "main-8"]);
-            managed(set, "kustomize-controller", "Apply", json!({"f:skip": {"v:\"main-8\"": {}}}));
+            managed(set, "kustomize-controller", "Apply", &json!({"f:skip": {"v:\"main-8\"": {}}}));
         }),
     ];
     insta::assert_snapshot!("skip", text.concat());
@@ -191,7 +191,7 @@ fn a_full_list_makes_room_only_where_nothing_comes_back() {
     assert!(error.to_string().contains("it holds 16: main-6, main-7"), "{error}");
     let of_git = found(|set| {
         set["spec"]["skip"] = json!(list(7));
-        managed(set, "kustomize-controller", "Apply", json!({"f:skip": {"v:\"main-7\"": {}}}));
+        managed(set, "kustomize-controller", "Apply", &json!({"f:skip": {"v:\"main-7\"": {}}}));
     });
     assert!(dismissal(&of_git, &["main-30"], &PLACE).is_err());
 }

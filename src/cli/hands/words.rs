@@ -9,12 +9,12 @@ use crate::cli::managed::{self, Field};
 use crate::engine::policy::Policy;
 use crate::model::Tag;
 
-/// Where a tag stands beside the newest release so far.
+/// Where a tag stands beside the newest release so far (the floor).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// It is the newest release so far, or nothing was released.
+    /// It is newer, or there is no release so far.
     Newer,
-    /// It is not newer.
+    /// It is that release, or older.
     NotNewer,
     /// The policy has no place for it.
     NoCandidate,
@@ -62,7 +62,7 @@ pub(super) fn standing(found: &Found, tag: &str) -> Standing {
     }
 }
 
-/// The required gates by name, `no required gate` when there is none.
+/// What the required gates must do, by name.
 pub(super) fn required_gates(found: &Found) -> String {
     let gates = found.spec.gates.iter().filter(|gate| !gate.advisory);
     let names: Vec<&str> = gates.map(|gate| gate.name.as_str()).collect();

@@ -105,7 +105,9 @@ async fn nothing_changes_without_consent_or_in_a_dry_run() {
     }
     assert_eq!((spec(&kube, "shop"), notes(&kube)), (before, Vec::new()));
     assert_eq!(kube.annotations("shop"), Value::Null);
-    let dry = kube.api.count(|record| record.verb == Verb::Patch && record.actor == "cli" && record.revision.is_some());
+    let dry = kube
+        .api
+        .count(|record| record.verb == Verb::Patch && record.actor == "cli" && record.revision.is_some());
     assert_eq!(dry, 0, "{:?}", kube.api.writes());
 }
 

@@ -39,7 +39,7 @@ fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
         "lastTransitionTime": "2026-01-01T00:00:00Z"})
 }
 
-fn managed(manager: &str, operation: &str, spec: Value) -> Value {
+fn managed(manager: &str, operation: &str, spec: &Value) -> Value {
     json!({"manager": manager, "operation": operation, "apiVersion": "tidegate.dev/v1alpha1",
         "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": spec}})
 }
@@ -52,8 +52,12 @@ fn table(report: &Report) -> String {
 fn a_set_that_is_well_is_told_so_by_every_check() {
     let report = examine(|set| {
         set["metadata"]["managedFields"] = json!([
-            managed("tidegate-cli", "Update", json!({"f:pin": {}, "f:suspend": {}})),
-            managed("kustomize-controller", "Apply", json!({"f:images": {}, "f:skip": {"v:\"main-6\"": {}}})),
+            managed("tidegate-cli", "Update", &json!({"f:pin": {}, "f:suspend": {}})),
+            managed(
+                "kustomize-controller",
+                "Apply",
+                &json!({"f:images": {}, "f:skip": {"v:\"main-6\"": {}}})
+            ),
         ]);
     });
     assert_eq!(report.count(Severity::Ok), report.findings.len());
@@ -68,9 +72,9 @@ fn fields_that_flux_undoes_are_told_with_what_to_do() {
         set["spec"]["pin"] = "main-7".into();
         set["spec"]["skip"] = json!(["main-8", "main-9"]);
         set["metadata"]["managedFields"] = json!([
-            managed("kustomize-controller", "Apply", json!({"f:suspend": {}})),
-            managed("kubectl-patch", "Update", json!({"f:pin": {}, "f:skip": {"v:\"main-8\"": {}}})),
-            managed("headlamp", "Update", json!({"f:skip": {"v:\"main-9\"": {}}})),
+            managed("kustomize-controller", "Apply", &json!({"f:suspend": {}})),
+            managed("kubectl-patch", "Update", &json!({"f:pin": {}, "f:skip": {"v:\"main-8\"": {}}})),
+            managed("headlamp", "Update", &json!({"f:skip": {"v:\"main-9\"": {}}})),
         ]);
     });
     insta::assert_snapshot!("undone", table(&report));
@@ -82,7 +86,7 @@ fn without_a_kustomization_nobody_drops_what_kubectl_set() {
     let report = examine(|set| {
         set["metadata"]["labels"] = json!({});
         set["spec"]["pin"] = "main-7".into();
-        set["metadata"]["managedFields"] = json!([managed("kubectl-patch", "Update", json!({"f:pin": {}}))]);
+        set["metadata"]["managedFields"] = json!([managed("kubectl-patch", "Update", &json!({"f:pin": {}}))]);
     });
     assert_eq!(report.count(Severity::Ok), CHECKS.len(), "{}", table(&report));
 }

@@ -18,7 +18,7 @@ use super::hand;
 use crate::cluster::control_plane::ControlPlane;
 
 const SUITE: &str = "hands";
-/// Commands and controllers: the manager of the file in Git.
+/// The manager that applies the file in Git.
 const GIT: &str = "kustomize-controller";
 
 /// A set of a namespace of its own, as kustomize-controller applies it.
@@ -146,7 +146,7 @@ impl Stage {
         self.plane.kubeconfig_of(&user, "people")
     }
 
-    /// The same call by somebody else, again while RBAC is not yet known to the server's caches.
+    /// A call by somebody else. What RBAC allows is in force a moment after its objects are made.
     async fn hand_as(&self, kubeconfig: &std::path::Path, args: &[&str]) -> Answer {
         let args = [args, &["--yes", "-n", &self.namespace]].concat();
         hand(kubeconfig, &args).await
@@ -163,9 +163,9 @@ fn merge(into: &mut Value, from: &Value) {
 
 /// Polls until `condition` holds.
 async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
     while !condition().await {
-        assert!(std::time::Instant::now() < deadline, "not within 30 s: {what}");
+        assert!(tokio::time::Instant::now() < deadline, "not within 30 s: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }
@@ -273,12 +273,16 @@ async fn rbac_decides_and_an_event_tells_who_and_why() {
     let rules = super::docs::rules();
     let alice = stage.user("alice", rules.clone()).await;
     let by = format!("alice-{}", stage.namespace);
+    let mut pinned = None;
     eventually("alice may pin", async || {
-        stage.hand_as(&alice, &["pin", "shop", "v5", "--reason", "v6 leaks"]).await.code == 0
+        let answer = stage.hand_as(&alice, &["pin", "shop", "v5", "--reason", "v6 leaks"]).await;
+        let is_done = answer.code == 0;
+        pinned = Some(answer);
+        is_done
     })
     .await;
     let events = stage.events().await;
-    let [event] = events.as_slice() else { panic!("{events:?}") };
+    let [event] = events.as_slice() else { panic!("{events:?}: {}", pinned.unwrap().whole()) };
     assert_eq!(event.note, Some(format!("pinned v5 by {by}: v6 leaks")));
     assert_eq!((event.reason.as_deref(), event.type_.as_deref()), (Some("Pinned"), Some("Normal")));
     assert_eq!(event.reporting_controller.as_deref(), Some("tidegate-cli"));
@@ -308,8 +312,10 @@ async fn rbac_decides_and_an_event_tells_who_and_why() {
     let read =
         json!([{"apiGroups": ["tidegate.dev"], "resources": ["releasesets"], "verbs": ["get", "list"]}]);
     let carol = stage.user("carol", read).await;
-    eventually("carol may read", async || stage.hand_as(&carol, &["resume", "shop"]).await.stdout != "")
-        .await;
+    eventually("carol may read", async || {
+        !stage.hand_as(&carol, &["resume", "shop"]).await.stdout.is_empty()
+    })
+    .await;
     let refused = stage.hand_as(&carol, &["resume", "shop"]).await;
     assert!(
         refused.code == 1 && refused.stderr.contains("the API server answered 403"),
