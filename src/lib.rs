@@ -25,6 +25,7 @@
 //! - [`engine`]: `decide(policy, observation, now)`, pure and total: the core of the product.
 //! - [`api`]: the CRD, its wire types, parsing into a policy, status.
 //! - [`registry`], [`smoke`], [`targets`]: what is asked of the world, and what is written to it.
+//! - [`flux`]: what objects of Flux say.
 //! - [`controller`]: observe, decide, act, report; shares the looking with the command line.
 //! - [`web`]: health, readiness and metrics over HTTP.
 //! - [`cli`]: the commands, their words and exit codes.
@@ -37,6 +38,7 @@ pub mod cli;
 pub mod controller;
 pub mod embedded;
 pub mod engine;
+pub mod flux;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod model;

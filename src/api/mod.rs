@@ -7,6 +7,7 @@ pub mod crd;
 pub mod duration;
 pub mod gate_hash;
 pub mod manifest;
+pub mod references;
 pub mod rules;
 pub mod schema;
 pub mod status;

@@ -199,12 +199,27 @@ pub const REGISTRY_CERTIFICATES: Rule = rule_at(
     "!has(self.certSecretRef) || !self.insecure",
     "certSecretRef is for TLS and insecure is plain HTTP, which uses no certificate: remove one of the two",
 );
+/// Where an image lives.
+pub const IMAGE_ONE: Rule = rule(
+    "has(self.repository) != has(self.imageRepositoryRef)",
+    "has none or both places: set exactly one of repository and imageRepositoryRef",
+);
+/// A reference brings its own registry settings.
+pub const IMAGE_REGISTRY: Rule = rule_at(
+    ".registry",
+    "!has(self.imageRepositoryRef) || !has(self.registry)",
+    "imageRepositoryRef says how the registry is reached: remove registry, or write repository instead of the reference",
+);
 /// One image.
-pub const IMAGE: &[Rule] = &[rule_at(
-    ".advisoryPlatforms",
-    "!has(self.platforms) || !has(self.advisoryPlatforms) || !self.advisoryPlatforms.exists(p, p in self.platforms)",
-    "names a platform that is required too: name it in one of the two lists",
-)];
+pub const IMAGE: &[Rule] = &[
+    rule_at(
+        ".advisoryPlatforms",
+        "!has(self.platforms) || !has(self.advisoryPlatforms) || !self.advisoryPlatforms.exists(p, p in self.platforms)",
+        "names a platform that is required too: name it in one of the two lists",
+    ),
+    IMAGE_ONE,
+    IMAGE_REGISTRY,
+];
 /// All images.
 pub const IMAGES: &[Rule] = &[
     rule("size(self) > 0", "is empty: name at least one image"),
@@ -213,7 +228,7 @@ pub const IMAGES: &[Rule] = &[
         "the first image is the lead and cannot be advisory: put a required image first",
     ),
     rule(
-        "self.all(a, self.exists_one(b, b.repository == a.repository && b.tagTemplate == a.tagTemplate))",
+        "self.all(a, !has(a.repository) || self.exists_one(b, has(b.repository) && b.repository == a.repository && b.tagTemplate == a.tagTemplate)) && self.all(a, !has(a.imageRepositoryRef) || self.exists_one(b, has(b.imageRepositoryRef) && b.imageRepositoryRef.name == a.imageRepositoryRef.name && b.tagTemplate == a.tagTemplate))",
         "two images have the same repository: remove one, or give them different tagTemplates",
     ),
 ];
@@ -239,6 +254,19 @@ pub const POLICY_ONE: Rule = rule(
     "[has(self.semver), has(self.numerical), has(self.alphabetical)].filter(x, x).size() == 1",
     "has none or several policies: set exactly one of semver, numerical and alphabetical",
 );
+/// Where candidates and their order come from.
+pub const CANDIDATES_ONE: Rule = rule(
+    "has(self.policy) != has(self.policyRef)",
+    "has none or both orders: set exactly one of policy and policyRef",
+);
+/// A Flux ImagePolicy brings its own filter.
+pub const CANDIDATES_FILTER: Rule = rule_at(
+    ".filterTags",
+    "!has(self.policyRef) || !has(self.filterTags)",
+    "policyRef brings the filterTags of that ImagePolicy: remove one of the two",
+);
+/// Candidates.
+pub const CANDIDATES: &[Rule] = &[CANDIDATES_ONE, CANDIDATES_FILTER];
 /// One gate.
 pub const GATE_ONE: Rule = rule(
     "has(self.smoke) != has(self.sameRevision)",
@@ -246,9 +274,16 @@ pub const GATE_ONE: Rule = rule(
 );
 /// One target.
 pub const TARGET_ONE: Rule = rule(
-    "has(self.configMap) != has(self.imagePolicy)",
-    "has none or several kinds: set exactly one of configMap and imagePolicy",
+    "[has(self.configMap), has(self.imagePolicy), has(self.resourceSetInputProvider)].filter(x, x).size() == 1",
+    "has none or several kinds: set exactly one of configMap, imagePolicy and resourceSetInputProvider",
 );
+/// Keys of a ConfigMap target.
+pub const KEYS: Rule = rule(
+    "self.all(k, size(k) <= 253 && k.matches('^[-._a-zA-Z0-9]+$'))",
+    "has a name that no key of a ConfigMap may have: use 1 to 253 of a-z, A-Z, 0-9, `-`, `_` and `.`",
+);
+/// A set that followed its own target would name its own candidates.
+pub const POLICY_REF_NO_TARGET: &str = "is a target of this set: name the ImagePolicy that you wrote";
 /// All targets.
 pub const TARGETS: &[Rule] = &[
     rule(
@@ -258,6 +293,10 @@ pub const TARGETS: &[Rule] = &[
     rule(
         "self.all(t, !has(t.imagePolicy) || self.exists_one(u, has(u.imagePolicy) && u.imagePolicy.name == t.imagePolicy.name))",
         "two targets write one ImagePolicy, the second is a target already: remove one",
+    ),
+    rule(
+        "self.all(t, !has(t.resourceSetInputProvider) || self.exists_one(u, has(u.resourceSetInputProvider) && u.resourceSetInputProvider.name == t.resourceSetInputProvider.name))",
+        "two targets write one ResourceSetInputProvider, the second is a target already: remove one",
     ),
 ];
 /// The spec as a whole.
@@ -281,6 +320,11 @@ pub const SPEC: &[Rule] = &[
         ".targets",
         "!has(self.targets) || !self.targets.exists(t, has(t.imagePolicy)) || self.images.all(i, i.advisory || i.tagTemplate == self.images[0].tagTemplate)",
         "one ImagePolicy carries one tag: give all non-advisory images the same tagTemplate, or use a configMap target",
+    ),
+    rule_at(
+        ".candidates.policyRef",
+        "!has(self.candidates.policyRef) || !has(self.targets) || self.targets.all(t, !has(t.imagePolicy) || t.imagePolicy.name != self.candidates.policyRef.name)",
+        POLICY_REF_NO_TARGET,
     ),
 ];
 /// The object: its name is written into a label of its targets.

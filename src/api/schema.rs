@@ -11,9 +11,11 @@ use crate::api::rules::{self, Rule};
 use crate::engine::order::{EXCLUDE_MAX, PATTERN_MAX_BYTES};
 use crate::engine::policy::{PLATFORMS_MAX, SKIP_MAX};
 use crate::engine::semver::RANGE_MAX_BYTES;
+use crate::model::key_template::KEY_TEMPLATE_MAX_BYTES;
 use crate::model::names::LABEL_MAX_BYTES;
 use crate::model::platform::PLATFORM_MAX_BYTES;
 use crate::model::reference::{REPOSITORY_MAX_BYTES, TAG_MAX_BYTES};
+use crate::model::target::KEYS_MAX;
 
 /// Longest name of a Kubernetes object (RFC 1123 subdomain).
 pub const OBJECT_NAME_MAX_BYTES: usize = 253;
@@ -113,6 +115,12 @@ schemas! {
     smoke_platforms => platform_list(
         &[rules::PLATFORMS_NOT_EMPTY, rules::PLATFORMS_UNIQUE, rules::PLATFORMS_NOT_WINDOWS],
     );
+    /// Keys of a ConfigMap target with their templates, whose grammar is not for CEL.
+    keys => json!({
+        "type": "object", "maxProperties": KEYS_MAX,
+        "additionalProperties": text(KEY_TEMPLATE_MAX_BYTES, &[]),
+        "x-kubernetes-validations": [rules::KEYS],
+    });
     /// A regular expression; its rule stands on the object that holds it.
     pattern => text(PATTERN_MAX_BYTES, &[]);
     /// A range of versions; its grammar is not for CEL.

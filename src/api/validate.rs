@@ -3,26 +3,26 @@
 //! This is what an API server holds by CEL, for the command line and for objects that an older CRD let in. It
 //! reads no file and asks no server.
 
+mod candidates;
 mod smoke;
+mod targets;
 
 use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
-use regex::Regex;
 
 use crate::api::duration;
+use crate::api::references::References;
 use crate::api::rules::{self, Bounds, Range};
-use crate::api::schema::{EXTRACT_MAX_BYTES, OBJECT_NAME_MAX_BYTES, REVISION_KEY_MAX_BYTES};
+use crate::api::schema::{OBJECT_NAME_MAX_BYTES, REVISION_KEY_MAX_BYTES};
 use crate::api::v1alpha1::{
-    Candidates, Direction, FilterTags, Gate, Image, OrderPolicy, RegistryAccess, ReleaseSetSpec,
-    RevisionFrom, SameRevision, Target, Verify,
+    Gate, Image, OnTagMoved, RegistryAccess, ReleaseSetSpec, RevisionFrom, SameRevision, Verify,
 };
-use crate::engine::order::{self, CandidateRule, EXCLUDE_MAX, FilterError, Order, TagFilter};
 use crate::engine::policy::{
-    Gate as GatePolicy, GateKind, ImagePolicy, PLATFORMS_MAX, Policy, PolicyParts, RevisionSource,
-    SameRevisionGate, TargetPolicy,
+    Gate as GatePolicy, GateKind, ImagePolicy, PLATFORMS_MAX, Place, Policy, PolicyParts, RevisionSource,
+    SameRevisionGate,
 };
-use crate::model::{Platform, Problem, Tag, TargetKind};
+use crate::model::{Doubt, DoubtKind, Platform, Problem, Repository, Tag};
 
 /// The policy that a spec states.
 ///
@@ -30,8 +30,21 @@ use crate::model::{Platform, Problem, Tag, TargetKind};
 /// Every mistake, with the path of its field as `kubectl` prints it. Rules that join fields are judged once each
 /// field is sound.
 pub fn policy(spec: &ReleaseSetSpec, generation: i64) -> Result<Policy, Vec<Problem>> {
+    policy_with(spec, generation, &References::default())
+}
+
+/// The policy that a spec states, with what the objects that it refers to say. What could not be read of them is no
+/// problem of the spec: it is Unknown in the policy.
+///
+/// # Errors
+/// As [`policy`].
+pub fn policy_with(
+    spec: &ReleaseSetSpec,
+    generation: i64,
+    references: &References,
+) -> Result<Policy, Vec<Problem>> {
     let mut reader = Reader::default();
-    let parts = reader.parts(spec, generation);
+    let parts = reader.parts(spec, generation, references);
     match parts {
         Some(parts) if reader.problems.is_empty() => Policy::new(parts),
         _ => Err(reader.problems),
@@ -42,11 +55,6 @@ pub fn policy(spec: &ReleaseSetSpec, generation: i64) -> Result<Policy, Vec<Prob
 pub fn history_limit(spec: &ReleaseSetSpec) -> usize {
     let limit = spec.history_limit.clamp(rules::HISTORY_LIMIT.min, rules::HISTORY_LIMIT.max);
     usize::try_from(limit).unwrap_or(1)
-}
-
-/// How the registry of `image` is reached: its own `registry` replaces the set's as a whole (design §3).
-pub fn registry_access(spec: &ReleaseSetSpec, image: &Image) -> RegistryAccess {
-    image.registry.as_ref().or(spec.registry.as_ref()).cloned().unwrap_or_default()
 }
 
 /// What is allowed and may surprise: for `lint` and the file of `check`.
@@ -80,7 +88,12 @@ struct Reader {
 // === impl Reader ===
 
 impl Reader {
-    fn parts(&mut self, spec: &ReleaseSetSpec, generation: i64) -> Option<PolicyParts> {
+    fn parts(
+        &mut self,
+        spec: &ReleaseSetSpec,
+        generation: i64,
+        references: &References,
+    ) -> Option<PolicyParts> {
         let interval = self.duration("spec.interval", &spec.interval, rules::INTERVAL);
         let drift_interval = self.duration("spec.driftInterval", &spec.drift_interval, rules::DRIFT_INTERVAL);
         let deadline = self.duration("spec.deadline", &spec.deadline, rules::DEADLINE);
@@ -89,11 +102,12 @@ impl Reader {
         let platforms = self.platforms("spec.platforms", &spec.platforms, false);
         self.registry("spec.registry", spec.registry.as_ref());
         let images = self.each("spec.images", &spec.images, |reader, field, image| {
-            reader.image(field, image, platforms.as_deref())
+            reader.image(field, image, platforms.as_deref(), references)
         });
-        let candidates = self.candidates(&spec.candidates);
+        let candidates = self.candidates(&spec.candidates, references);
         let gates = self.each("spec.gates", &spec.gates, Self::gate);
         let targets = self.each("spec.targets", &spec.targets, Self::target);
+        self.policy_ref(spec);
         self.number("spec.historyLimit", spec.history_limit, rules::HISTORY_LIMIT);
         Some(PolicyParts {
             generation,
@@ -110,6 +124,10 @@ impl Reader {
             candidates: candidates?,
             gates: gates?,
             deadline: deadline?,
+            on_tag_moved: match spec.on_tag_moved {
+                OnTagMoved::Report => crate::engine::policy::OnTagMoved::Report,
+                OnTagMoved::Repromote => crate::engine::policy::OnTagMoved::Repromote,
+            },
             targets: targets?,
         })
     }
@@ -250,9 +268,15 @@ impl Reader {
         }
     }
 
-    fn image(&mut self, field: &str, image: &Image, common: Option<&[Platform]>) -> Option<ImagePolicy> {
+    fn image(
+        &mut self,
+        field: &str,
+        image: &Image,
+        common: Option<&[Platform]>,
+        references: &References,
+    ) -> Option<ImagePolicy> {
         let name = self.parse(&format!("{field}.name"), &image.name);
-        let repository = self.parse(&format!("{field}.repository"), &image.repository);
+        let place = self.place(field, image, references);
         let tag_template = self.parse(&format!("{field}.tagTemplate"), &image.tag_template);
         let platforms = match &image.platforms {
             Some(own) => self.platforms(&format!("{field}.platforms"), own, false),
@@ -263,7 +287,7 @@ impl Reader {
         self.registry(&format!("{field}.registry"), image.registry.as_ref());
         Some(ImagePolicy {
             name: name?,
-            repository: repository?,
+            place: place?,
             tag_template: tag_template?,
             platforms: platforms?,
             advisory_platforms: advisory_platforms?,
@@ -271,68 +295,26 @@ impl Reader {
         })
     }
 
-    fn candidates(&mut self, candidates: &Candidates) -> Option<CandidateRule> {
-        let field = "spec.candidates";
-        let filter = match &candidates.filter_tags {
-            Some(filter) => self.filter(filter).map(Some),
-            None => Some(None),
-        };
-        let exclude = self.exclude(&candidates.exclude);
-        let order = self.order(&candidates.policy);
-        let not_before = self.optional_tag("spec.candidates.notBefore", candidates.not_before.as_deref());
-        let max_followed =
-            self.number(&format!("{field}.maxFollowed"), candidates.max_followed, rules::MAX_FOLLOWED);
-        let settle = self.duration(&format!("{field}.settle"), &candidates.settle, rules::SETTLE);
-        Some(CandidateRule {
-            filter: filter?,
-            exclude: exclude?,
-            order: order?,
-            not_before: not_before?,
-            max_followed: usize::try_from(max_followed?).ok()?,
-            settle: settle?,
-        })
-    }
-
-    fn filter(&mut self, filter: &FilterTags) -> Option<TagFilter> {
-        let extract = filter.extract.as_deref();
-        if let Some(long) = extract.filter(|extract| extract.len() > EXTRACT_MAX_BYTES) {
-            return self.fail(
-                "spec.candidates.filterTags.extract",
-                format!("has {} bytes, at most {EXTRACT_MAX_BYTES} are possible", long.len()),
-            );
-        }
-        TagFilter::new(&filter.pattern, extract).map_or_else(
-            |error| {
-                let part = match error {
-                    FilterError::TooLong(_) | FilterError::Pattern(_) => "pattern",
-                    FilterError::NoSuchGroup(_) | FilterError::NoGroup => "extract",
-                };
-                self.fail(format!("spec.candidates.filterTags.{part}"), error.to_string())
-            },
-            Some,
-        )
-    }
-
-    fn exclude(&mut self, texts: &[String]) -> Option<Vec<Regex>> {
-        self.at_most("spec.candidates.exclude", texts.len(), EXCLUDE_MAX)?;
-        self.each("spec.candidates.exclude", texts, |reader, field, text| match order::pattern(text) {
-            Ok(pattern) => Some(pattern),
-            Err(error) => reader.fail(field, error.to_string()),
-        })
-    }
-
-    fn order(&mut self, policy: &OrderPolicy) -> Option<Order> {
-        let direction = |direction| match direction {
-            Direction::Asc => order::Direction::Ascending,
-            Direction::Desc => order::Direction::Descending,
-        };
-        match (&policy.semver, &policy.numerical, &policy.alphabetical) {
-            (Some(semver), None, None) => {
-                self.parse("spec.candidates.policy.semver.range", &semver.range).map(Order::SemVer)
+    fn place(&mut self, field: &str, image: &Image, references: &References) -> Option<Place> {
+        match (&image.repository, &image.image_repository_ref) {
+            (Some(repository), None) => self.parse(&format!("{field}.repository"), repository).map(Place::At),
+            (None, Some(reference)) => {
+                self.object_name(&format!("{field}.imageRepositoryRef.name"), &reference.name)?;
+                if image.registry.is_some() {
+                    return self.fail(format!("{field}.registry"), rules::IMAGE_REGISTRY.message);
+                }
+                Some(borrowed_place(&reference.name, references))
             }
-            (None, Some(numerical), None) => Some(Order::Numerical(direction(numerical.order))),
-            (None, None, Some(alphabetical)) => Some(Order::Alphabetical(direction(alphabetical.order))),
-            _ => self.fail("spec.candidates.policy", rules::POLICY_ONE.message),
+            _ => self.fail(field, rules::IMAGE_ONE.message),
+        }
+    }
+
+    /// A set that followed its own target would name its own candidates.
+    fn policy_ref(&mut self, spec: &ReleaseSetSpec) {
+        let Some(reference) = &spec.candidates.policy_ref else { return };
+        let mut policies = spec.targets.iter().filter_map(|target| target.image_policy.as_ref());
+        if policies.any(|policy| policy.name == reference.name) {
+            self.refuse::<()>("spec.candidates.policyRef", &reference.name, rules::POLICY_REF_NO_TARGET);
         }
     }
 
@@ -359,29 +341,17 @@ impl Reader {
         };
         Some(SameRevisionGate { key: same.key.clone(), from })
     }
+}
 
-    fn target(&mut self, field: &str, target: &Target) -> Option<TargetPolicy> {
-        let name = self.parse(&format!("{field}.name"), &target.name);
-        let kind = match (&target.config_map, &target.image_policy) {
-            (Some(config_map), None) => self
-                .object_name(&format!("{field}.configMap.name"), &config_map.name)
-                .map(|name| TargetKind::ConfigMap { name }),
-            (None, Some(policy)) => {
-                let name_field = format!("{field}.imagePolicy.name");
-                // An ImagePolicy's name is 63 bytes at most (failure sequence 23); the label's rule says so.
-                let name: Option<crate::model::TargetName> = self.parse(&name_field, &policy.name);
-                let repository = self.object_name(
-                    &format!("{field}.imagePolicy.imageRepositoryRef.name"),
-                    &policy.image_repository_ref.name,
-                );
-                name.zip(repository).map(|(name, image_repository)| TargetKind::ImagePolicy {
-                    name: name.as_str().to_owned(),
-                    image_repository,
-                })
-            }
-            _ => self.fail(field, rules::TARGET_ONE.message),
-        };
-        Some(TargetPolicy { name: name?, kind: kind? })
+/// Where the ImageRepository `name` says that its image lives.
+fn borrowed_place(name: &str, references: &References) -> Place {
+    let untold = |doubt| Place::Untold { reference: format!("ImageRepository/{name}"), doubt };
+    match references.image_repository(name) {
+        Err(doubt) => untold(doubt),
+        Ok(borrowed) => borrowed.repository.parse::<Repository>().map_or_else(
+            |error| untold(Doubt::new(DoubtKind::Reference, format!("ImageRepository {name}: {error}"))),
+            Place::At,
+        ),
     }
 }
 

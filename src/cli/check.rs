@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::manifest::Manifest;
+use crate::api::references::References;
 use crate::api::v1alpha1::RegistryAccess;
 use crate::api::validate;
 use crate::cli::args::{CheckArgs, LookArgs};
@@ -18,7 +19,8 @@ use crate::engine::clearance::Floor;
 use crate::engine::decide;
 use crate::engine::decision::Decision;
 use crate::engine::observation::Observation;
-use crate::engine::policy::Policy;
+use crate::engine::order::Source as CandidateSource;
+use crate::engine::policy::{Place, Policy};
 use crate::engine::record::Record;
 use crate::model::{ImageName, Tag};
 use crate::registry::origin::Origin;
@@ -74,6 +76,7 @@ impl<'a> Request<'a> {
                 .printer
                 .note(&format!("{source} cannot be read without a cluster, using {instead} instead"));
         }
+        readable_here(&policy, args.tag.is_some())?;
         let asked = pinned(&policy, args.tag.as_ref())?;
         let sources = sources(&manifest, &policy, context);
         Ok(Self { args, manifest, policy, asked, sources })
@@ -187,7 +190,8 @@ fn cluster_sources(manifest: &Manifest) -> Vec<(String, &'static str)> {
     const DOCKER_CONFIG: &str = "your docker config";
     let spec = &manifest.spec;
     let first = |kind: &str, of: fn(RegistryAccess) -> Option<String>| {
-        let name = spec.images.iter().find_map(|image| of(validate::registry_access(spec, image)));
+        let name =
+            spec.images.iter().find_map(|image| of(References::default().registry_access(spec, image)));
         name.map(|name| format!("{kind} `{name}`"))
     };
     let kinds: [(Option<String>, &str); 4] = [
@@ -216,6 +220,24 @@ fn pinned(policy: &Policy, tag: Option<&Tag>) -> Result<Policy> {
     })
 }
 
+/// What a file refers to in a cluster cannot be judged from the file alone.
+fn readable_here(policy: &Policy, has_tag: bool) -> Result<()> {
+    let untold = policy.images.iter().find_map(|image| match &image.place {
+        Place::Untold { reference, .. } => Some(reference),
+        Place::At(_) => None,
+    });
+    if let Some(reference) = untold {
+        return Err(CliError::new(format!("{reference} is read in a cluster only")).hint(
+            "write `repository` in a copy of the file, or look at the set in its cluster with `explain`",
+        ));
+    }
+    if policy.candidates.source == CandidateSource::Named && !has_tag {
+        return Err(CliError::new("candidates.policyRef names candidates in a cluster only")
+            .hint("name the tag to judge with `--tag`, or look at the set in its cluster with `explain`"));
+    }
+    Ok(())
+}
+
 /// How each image is reached: `insecure` from the file, the credentials from the user's docker config file and the
 /// helpers that it names.
 async fn access(manifest: &Manifest, policy: &Policy, context: &Context) -> BTreeMap<ImageName, Access> {
@@ -223,8 +245,9 @@ async fn access(manifest: &Manifest, policy: &Policy, context: &Context) -> BTre
     let source = DockerConfigFile::of(&context.environment);
     let mut access = BTreeMap::new();
     for (image, written) in policy.images.iter().zip(&spec.images) {
-        let insecure = validate::registry_access(spec, written).insecure;
-        let credentials = source.credentials(&image.repository).await;
+        let insecure = References::default().registry_access(spec, written).insecure;
+        let Some(repository) = image.place.repository() else { continue };
+        let credentials = source.credentials(repository).await;
         access.insert(image.name.clone(), Access { credentials, insecure, ..Access::default() });
     }
     access
@@ -234,16 +257,17 @@ async fn access(manifest: &Manifest, policy: &Policy, context: &Context) -> BTre
 fn sources(manifest: &Manifest, policy: &Policy, context: &Context) -> Sources {
     let spec = &manifest.spec;
     let file = context.environment.docker_config_file.as_deref();
-    let images = policy.images.iter().zip(&spec.images).map(|(image, written)| {
-        let wanted = validate::registry_access(spec, written);
+    let images = policy.images.iter().zip(&spec.images).filter_map(|(image, written)| {
+        let repository = image.place.repository()?;
+        let wanted = References::default().registry_access(spec, written);
         let insecure = if wanted.insecure { " --insecure" } else { "" };
         let source = Source {
-            repository: image.repository.clone(),
-            origin: Origin::of(file, &image.repository),
+            repository: repository.clone(),
+            origin: Origin::of(file, repository),
             secret: wanted.secret_ref.map(|secret| secret.name),
-            ping: Some(format!("{} registry ping {}{insecure}", context.program, image.repository)),
+            ping: Some(format!("{} registry ping {}{insecure}", context.program, repository)),
         };
-        (image.name.clone(), source)
+        Some((image.name.clone(), source))
     });
     images.collect()
 }

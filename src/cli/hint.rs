@@ -56,8 +56,9 @@ pub fn unknown(doubt: &Doubt, source: Option<&Source>) -> String {
 }
 
 fn reference(policy: &Policy, image: &CandidateImage) -> String {
-    let repository = policy.image(&image.name).map_or(image.name.as_str(), |known| known.repository.as_str());
-    image.tag.as_ref().map_or_else(|| repository.to_owned(), |tag| format!("{repository}:{tag}"))
+    let repository =
+        policy.image(&image.name).map_or_else(|| image.name.to_string(), |known| known.place.text());
+    image.tag.as_ref().map_or_else(|| repository.clone(), |tag| format!("{repository}:{tag}"))
 }
 
 fn broken(kind: &DefectKind, reference: &str, cell: &Cell) -> String {
@@ -86,6 +87,9 @@ fn doubtful(kind: DoubtKind, retry_after_secs: Option<u32>, source: &Source) -> 
         (DoubtKind::Throttled, None) => {
             format!("run this again later: {host} was asked too often{}", source.higher_limit())
         }
+        (DoubtKind::Reference, _) => format!(
+            "mend the object that the spec refers to, as the reason says: until then {host} is not asked"
+        ),
         (DoubtKind::Transient, _) => match &source.ping {
             Some(ping) => {
                 format!(
@@ -247,12 +251,13 @@ pub fn no_candidate(nothing_listed: bool) -> String {
 mod tests {
     use super::*;
 
-    const KINDS: [DoubtKind; 5] = [
+    const KINDS: [DoubtKind; 6] = [
         DoubtKind::Auth,
         DoubtKind::Transient,
         DoubtKind::Throttled,
         DoubtKind::Protocol,
         DoubtKind::Corrupt,
+        DoubtKind::Reference,
     ];
 
     fn sources() -> Vec<(&'static str, Source)> {
@@ -281,6 +286,7 @@ mod tests {
             DoubtKind::Throttled => 2,
             DoubtKind::Protocol => 3,
             DoubtKind::Corrupt => 4,
+            DoubtKind::Reference => 5,
         }
     }
 

@@ -273,10 +273,10 @@ fn report(
 
 fn image_report(terms: Terms<'_>, image: &CandidateImage) -> contract::Image {
     let source = terms.sources.get(&image.name);
-    let repository = terms.policy.image(&image.name).map(|image| image.repository.as_str());
+    let repository = terms.policy.image(&image.name).map(|image| image.place.text());
     contract::Image {
         name: image.name.to_string(),
-        repository: repository.unwrap_or_default().to_owned(),
+        repository: repository.unwrap_or_default(),
         tag: image.tag.as_ref().map(ToString::to_string),
         digest: image.digest.as_ref().map(ToString::to_string),
         cells: image

@@ -10,7 +10,8 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::Api;
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::api::{ReleaseSetSpec, validate};
+use crate::api::ReleaseSetSpec;
+use crate::api::references::References;
 use crate::controller::context::{Context, within_deadline};
 use crate::engine::policy::Policy;
 use crate::model::{ImageName, Repository};
@@ -58,11 +59,11 @@ enum Content {
 }
 
 /// What the spec says of each image's registry: its own `registry` replaces the set's as a whole (design §3).
-pub fn wanted(spec: &ReleaseSetSpec) -> BTreeMap<ImageName, Wanted> {
+pub fn wanted(spec: &ReleaseSetSpec, references: &References) -> BTreeMap<ImageName, Wanted> {
     spec.images
         .iter()
         .filter_map(|image| {
-            let registry = validate::registry_access(spec, image);
+            let registry = references.registry_access(spec, image);
             let wanted = Wanted {
                 secret: registry.secret_ref.map(|secret| secret.name),
                 service_account: registry.service_account_name,
@@ -88,7 +89,8 @@ pub async fn read(
     for image in &policy.images {
         let wanted = wanted.get(&image.name).unwrap_or(&nothing);
         let source = sources.entry(wanted).or_insert_with(|| PullSecrets::new(&reader, wanted));
-        let credentials = source.credentials(&image.repository).await;
+        let Some(repository) = image.place.repository() else { continue };
+        let credentials = source.credentials(repository).await;
         let reached = Access { credentials, insecure: wanted.insecure, ..Access::default() };
         access.insert(image.name.clone(), reached);
     }

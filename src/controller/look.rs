@@ -92,8 +92,9 @@ impl Eyes<'_> {
     async fn answer(&self, policy: &Policy, question: Question, one_instant: Option<Timestamp>) -> Answer {
         match question {
             Question::List { image, since } => {
-                let sighted = match policy.image(&image) {
-                    Some(known) => self.registry.tags(self.access_of(&image), &known.repository, since).await,
+                let repository = policy.image(&image).and_then(|known| known.place.repository());
+                let sighted = match repository {
+                    Some(repository) => self.registry.tags(self.access_of(&image), repository, since).await,
                     None => self.not_in_spec(&image),
                 };
                 Answer::List { image, sighted: as_of(sighted, one_instant) }
@@ -122,7 +123,7 @@ impl Eyes<'_> {
 
     fn question(&self, policy: &Policy, image: &ImagePolicy, tag: &Tag) -> Option<registry::Question> {
         Some(registry::Question {
-            repository: image.repository.clone(),
+            repository: image.place.repository()?.clone(),
             tag: image.tag_template.render(tag.as_str())?,
             platforms: image.platforms.iter().chain(&image.advisory_platforms).cloned().collect(),
             revision_keys: policy.revision_keys(),
@@ -135,7 +136,7 @@ impl Eyes<'_> {
         let access = self.access_of(&check.image);
         let found = policy
             .image(&check.image)
-            .and_then(|image| Some((&image.repository, image.tag_template.render(tag.as_str())?)));
+            .and_then(|image| Some((image.place.repository()?, image.tag_template.render(tag.as_str())?)));
         let Some((repository, rendered)) = found else {
             let tag = self.not_in_spec(&check.image).sighting;
             return Checked { image: check.image, tag, children: Vec::new(), blobs: Vec::new() };

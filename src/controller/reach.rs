@@ -8,7 +8,8 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 
-use crate::api::{ReleaseSetSpec, validate};
+use crate::api::ReleaseSetSpec;
+use crate::api::references::References;
 use crate::controller::context::{Context, within_deadline};
 use crate::model::ImageName;
 use crate::registry::{Access, Proxy, Tls, TlsPem};
@@ -31,10 +32,11 @@ pub async fn complete(
     context: &Context,
     namespace: &str,
     spec: &ReleaseSetSpec,
+    references: &References,
     access: &mut BTreeMap<ImageName, Access>,
 ) {
     let (mut certificates, mut proxies) = (BTreeMap::new(), BTreeMap::new());
-    for (image, wanted) in wanted(spec) {
+    for (image, wanted) in wanted(spec, references) {
         let Some(access) = access.get_mut(&image) else { continue };
         if let Some(name) = wanted.certificates {
             if !certificates.contains_key(&name) {
@@ -60,9 +62,9 @@ pub async fn complete(
 }
 
 /// An image's own `registry` replaces the set's as a whole (design §3).
-fn wanted(spec: &ReleaseSetSpec) -> Vec<(ImageName, Wanted)> {
+fn wanted(spec: &ReleaseSetSpec, references: &References) -> Vec<(ImageName, Wanted)> {
     let of = |image| {
-        let registry = validate::registry_access(spec, image);
+        let registry = references.registry_access(spec, image);
         Wanted {
             certificates: registry.cert_secret_ref.map(|secret| secret.name),
             proxy: registry.proxy_secret_ref.map(|secret| secret.name),
@@ -160,7 +162,8 @@ mod tests {
             "candidates": {"policy": {"alphabetical": {}}},
         }))
         .unwrap();
-        let found: Vec<Wanted> = wanted(&spec).into_iter().map(|(_, wanted)| wanted).collect();
+        let found: Vec<Wanted> =
+            wanted(&spec, &References::default()).into_iter().map(|(_, wanted)| wanted).collect();
         assert_eq!(found[0], Wanted { certificates: Some("ca".into()), proxy: None });
         assert_eq!(found[1], Wanted { certificates: None, proxy: Some("egress".into()) });
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::controller::Action;
 
+use crate::api::references::References;
 use crate::api::status::{self, UnreadableStatus};
 use crate::api::{ReleaseSetSpec, ReleaseSetStatus, validate};
 use crate::controller::context::{ApiError, Context, SetMemory};
@@ -24,7 +25,7 @@ use crate::controller::look::Eyes;
 use crate::controller::{credentials, events, jobs, reach, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
-use crate::engine::observation::Observation;
+use crate::engine::observation::{Marks, Observation};
 use crate::engine::policy::{GateKind, Policy};
 use crate::engine::record::Outcome;
 use crate::engine::report::{TargetReports, conditions, stalled_conditions};
@@ -69,6 +70,7 @@ struct Session<'a> {
     context: &'a Context,
     live: Live,
     spec: ReleaseSetSpec,
+    references: References,
     policy: Policy,
     observation: Observation,
     memory: SetMemory,
@@ -96,11 +98,12 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
             return stall(context, live, Reason::Undecodable, &[problem]).await;
         }
     };
-    let policy = match validate::policy(&spec, live.generation) {
+    let references = References::default();
+    let policy = match validate::policy_with(&spec, live.generation, &references) {
         Ok(policy) => policy,
         Err(problems) => return stall(context, live, Reason::InvalidSpec, &problems).await,
     };
-    let session = Session::open(context, live, spec, policy).await?;
+    let session = Session::open(context, live, spec, references, policy).await?;
     // On the heap: a reconcile holds a whole set, and many wait at once.
     Box::pin(session.run()).await
 }
@@ -135,6 +138,7 @@ impl<'a> Session<'a> {
         context: &'a Context,
         live: Live,
         spec: ReleaseSetSpec,
+        references: References,
         policy: Policy,
     ) -> Result<Session<'a>, ReconcileError> {
         let mut memory = context.take_memory(&live.name, live.generation);
@@ -156,18 +160,31 @@ impl<'a> Session<'a> {
             record,
             memory: std::mem::take(&mut memory.memory),
             smoke,
+            marks: Marks::InStep,
+            named: None,
             retries: jobs::retries(&live.annotations),
             smoke_running_max: Some(context.smoke_running_max),
         };
         let before = live.status.clone();
-        Ok(Self { context, live, spec, policy, observation, memory, jobs, before, ended: Vec::new() })
+        Ok(Self {
+            context,
+            live,
+            spec,
+            references,
+            policy,
+            observation,
+            memory,
+            jobs,
+            before,
+            ended: Vec::new(),
+        })
     }
 
     async fn run(mut self) -> Result<Action, ReconcileError> {
-        let wanted = credentials::wanted(&self.spec);
+        let wanted = credentials::wanted(&self.spec, &self.references);
         let namespace = &self.live.name.namespace;
         let mut access = credentials::read(self.context, namespace, &self.policy, &wanted).await;
-        reach::complete(self.context, namespace, &self.spec, &mut access).await;
+        reach::complete(self.context, namespace, &self.spec, &self.references, &mut access).await;
         // Sets take turns at a host that many of them ask.
         let asker: Arc<str> = self.live.name.to_string().into();
         for access in access.values_mut() {

@@ -104,7 +104,7 @@ fn grant(
         }
         images.push(ReleaseImage {
             name: image.name.clone(),
-            repository: image.repository.clone(),
+            repository: image.place.repository()?.clone(),
             tag: judged.tag.clone()?,
             digest: digests.get(&image.name)?.clone(),
             platforms,

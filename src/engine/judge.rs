@@ -6,7 +6,7 @@ use crate::engine::choose::Runner;
 use crate::engine::decision::{Blocked, Blocker, Candidate, CandidateImage, Cell, GateReport, GateState};
 use crate::engine::gates;
 use crate::engine::observation::Observation;
-use crate::engine::policy::{ImagePolicy, Policy};
+use crate::engine::policy::{ImagePolicy, Place, Policy};
 use crate::engine::record::{CandidateRecord, Phase};
 use crate::model::{Doubt, DoubtKind, Sighting, Tag};
 
@@ -55,6 +55,7 @@ fn judge_image(observation: &Observation, tag: &Tag, image: &ImagePolicy) -> Can
     let memory = observation.memory.image(tag, &image.name);
     let unlooked = || Sighting::Unknown(Doubt::new(DoubtKind::Transient, "it was not looked at yet"));
     let sighting = match (memory, image.tag_template.render(tag.as_str())) {
+        _ if let Place::Untold { doubt, .. } = &image.place => Sighting::Unknown(doubt.clone()),
         (Some(memory), _) => memory.sighting.clone(),
         // A tag that breaks the tag grammar exists nowhere.
         (None, None) => Sighting::Missing,

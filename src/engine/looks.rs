@@ -37,7 +37,7 @@ pub(in crate::engine) fn agenda(
 ) -> Agenda {
     let mut agenda = Agenda::default();
     if policy.pin.is_none() {
-        for (_, image) in policy.required_images() {
+        for (_, image) in policy.required_images().filter(|(_, image)| image.place.repository().is_some()) {
             let due_at = list_due_at(policy, &observation.memory, image, now);
             let since = since(&observation.memory, policy.interval, now);
             agenda.note(due_at, now, Question::List { image: image.name.clone(), since });
@@ -113,6 +113,7 @@ fn look_due_at(
     now: Timestamp,
 ) -> Option<(Timestamp, Timestamp)> {
     image.tag_template.render(candidate.tag.as_str())?;
+    image.place.repository()?;
     let Some(memory) = observation.memory.image(&candidate.tag, &image.name) else {
         let gap = hot_gap(policy, observation, candidate, now);
         return Some((now, since(&observation.memory, gap, now)));

@@ -227,7 +227,7 @@ impl Memory {
                 Err(NotOrdered::NotANumber) => counts.not_numbers += 1,
                 Err(NotOrdered::NotAVersion) => counts.not_versions += 1,
                 Err(NotOrdered::OutOfRange) => counts.out_of_range += 1,
-                Err(NotOrdered::Filtered) => {}
+                Err(NotOrdered::Filtered | NotOrdered::Untold) => {}
             }
         }
         self.welcome_back(&listed_again, bit, whole);

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 use regex::Regex;
 
 use crate::engine::semver::{Range, Version};
-use crate::model::Tag;
+use crate::model::{Doubt, Tag};
 
 /// Longest regular expression of a spec (design §3).
 pub const PATTERN_MAX_BYTES: usize = 1024;
@@ -21,6 +21,8 @@ pub const EXCLUDE_MAX: usize = 16;
 /// `spec.candidates`.
 #[derive(Clone, Debug)]
 pub struct CandidateRule {
+    /// Where candidates come from.
+    pub source: Source,
     /// Only tags that match, ordered by what `extract` takes out of them.
     pub filter: Option<TagFilter>,
     /// Never candidates: tried on the raw tag and on the shared tag.
@@ -51,6 +53,18 @@ pub enum Order {
     Alphabetical(Direction),
     /// By precedence of versions, and only those within the range; the greatest is the newest.
     SemVer(Range),
+    /// The object that says the order could not be read: no tag has a place, and nothing but a pin is promoted.
+    Untold(Doubt),
+}
+
+/// Where candidates come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// The tag lists of all required images.
+    #[default]
+    Lists,
+    /// Something that names one at a time (`candidates.policyRef`): no tags are listed.
+    Named,
 }
 
 /// Which end is the newest.
@@ -97,6 +111,8 @@ pub enum NotOrdered {
     NotAVersion,
     /// Its version lies outside the range of a semver policy.
     OutOfRange,
+    /// The order itself is not known.
+    Untold,
 }
 
 /// Why a filter cannot be built.
@@ -220,6 +236,7 @@ impl CandidateRule {
                 (Key::Number(text.parse().map_err(|()| NotOrdered::NotANumber)?), *direction)
             }
             Order::Alphabetical(direction) => (Key::Text(text.into_owned()), *direction),
+            Order::Untold(_) => return Err(NotOrdered::Untold),
             Order::SemVer(range) => {
                 let version: Version = text.parse().map_err(|_| NotOrdered::NotAVersion)?;
                 if !range.accepts(&version) {
@@ -329,6 +346,7 @@ mod tests {
 
     fn rule(filter: Option<TagFilter>, order: Order) -> CandidateRule {
         CandidateRule {
+            source: Source::Lists,
             filter,
             exclude: vec![pattern("^buildcache").unwrap()],
             order,

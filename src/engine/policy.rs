@@ -3,15 +3,16 @@
 //! The border (`api`) parses texts into values and calls [`Policy::new`], which holds the rules that join
 //! several fields. The same rules are CEL in the CRD; here they hold for the command line too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
 use crate::engine::order::CandidateRule;
 use crate::model::smoke::SmokeTest;
-use crate::model::target::image_key;
+use crate::model::target::{KEYS_MAX, RELEASE_SEQUENCE_KEY, RELEASE_TAG_KEY, image_key};
 use crate::model::{
-    GateName, ImageName, Platform, Problem, Repository, Tag, TagTemplate, TargetKind, TargetName, Verify,
+    Doubt, GateName, ImageName, KeyTemplate, Platform, Problem, Repository, Tag, TagTemplate, TargetKind,
+    TargetName, Verify,
 };
 
 /// Most images of a set (design §3); the engine keeps who lists a tag in 32 bits.
@@ -56,6 +57,8 @@ pub struct PolicyParts {
     pub gates: Vec<Gate>,
     /// How long a candidate may be incomplete, then untested, before it is called overdue.
     pub deadline: SignedDuration,
+    /// What happens when a tag of the promoted release is moved.
+    pub on_tag_moved: OnTagMoved,
     /// Objects that follow the promoted release.
     pub targets: Vec<TargetPolicy>,
 }
@@ -66,7 +69,7 @@ pub struct ImagePolicy {
     /// Its name in the set.
     pub name: ImageName,
     /// Where it lives.
-    pub repository: Repository,
+    pub place: Place,
     /// How the shared tag is written there.
     pub tag_template: TagTemplate,
     /// Platforms that a release needs; never empty.
@@ -75,6 +78,30 @@ pub struct ImagePolicy {
     pub advisory_platforms: Vec<Platform>,
     /// The whole image is reported only, and never part of a release.
     pub advisory: bool,
+}
+
+/// Where an image lives: what a spec says, or what an object that it refers to says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In this repository.
+    At(Repository),
+    /// The reference could not be followed: the image is Unknown, and nothing is asked of any registry.
+    Untold {
+        /// What the spec refers to, as in `ImageRepository/app`.
+        reference: String,
+        /// Why.
+        doubt: Doubt,
+    },
+}
+
+/// What happens when a tag of the promoted release is moved (`spec.onTagMoved`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTagMoved {
+    /// It is told, and nothing else.
+    #[default]
+    Report,
+    /// What the tag holds now is judged, and committed again when it passes.
+    Repromote,
 }
 
 /// One condition beside completeness.
@@ -237,9 +264,9 @@ fn check_images(parts: &PolicyParts, problems: &mut Vec<Problem>) {
     }
     for (index, image) in images.iter().enumerate() {
         check_image(index, image, problems);
-        let twin = images[..index].iter().position(|other| {
-            other.repository == image.repository && other.tag_template == image.tag_template
-        });
+        let twin = images[..index]
+            .iter()
+            .position(|other| other.place == image.place && other.tag_template == image.tag_template);
         if let Some(twin) = twin {
             problems.push(Problem::new(
                 format!("spec.images[{index}].repository"),
@@ -354,21 +381,60 @@ fn check_targets(parts: &PolicyParts, problems: &mut Vec<Problem>) {
                 format!("{field}.imagePolicy"),
                 "one ImagePolicy carries one tag: give all non-advisory images the same tagTemplate, or use a configMap target",
             )),
-            TargetKind::ConfigMap { .. } => check_config_map_keys(parts, &field, problems),
-            TargetKind::ImagePolicy { .. } => {}
+            TargetKind::ConfigMap { keys, .. } => check_config_map_keys(parts, keys, &field, problems),
+            TargetKind::ImagePolicy { .. } | TargetKind::ResourceSetInputProvider { .. } => {}
         }
     }
 }
 
-fn check_config_map_keys(parts: &PolicyParts, field: &str, problems: &mut Vec<Problem>) {
-    let mut seen = BTreeSet::new();
-    for image in parts.images.iter().filter(|image| !image.advisory) {
+fn check_config_map_keys(
+    parts: &PolicyParts,
+    keys: &BTreeMap<String, KeyTemplate>,
+    field: &str,
+    problems: &mut Vec<Problem>,
+) {
+    let mut seen = BTreeSet::from([RELEASE_TAG_KEY.to_owned(), RELEASE_SEQUENCE_KEY.to_owned()]);
+    let required = || parts.images.iter().filter(|image| !image.advisory);
+    for image in required() {
         let key = image_key(&image.name);
         if !seen.insert(key.clone()) {
             problems.push(Problem::new(
                 format!("{field}.configMap"),
                 format!("two images would write the key {key}: rename one image"),
             ));
+        }
+    }
+    check_limit(keys.len(), KEYS_MAX, &format!("{field}.configMap.keys"), problems);
+    for (key, template) in keys {
+        let field = format!("{field}.configMap.keys[{key}]");
+        if seen.contains(key) {
+            problems.push(Problem::new(field.clone(), "is written in any case: give it another name"));
+        }
+        if let Some(unknown) = template.images().find(|name| !required().any(|image| &image.name == *name)) {
+            problems.push(Problem::new(
+                field,
+                format!("names `{unknown}`, which is no required image of this set: write one of spec.images[].name"),
+            ));
+        }
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The repository, where it is known.
+    pub fn repository(&self) -> Option<&Repository> {
+        match self {
+            Self::At(repository) => Some(repository),
+            Self::Untold { .. } => None,
+        }
+    }
+
+    /// The repository as text, or what the spec refers to.
+    pub fn text(&self) -> String {
+        match self {
+            Self::At(repository) => repository.to_string(),
+            Self::Untold { reference, .. } => reference.clone(),
         }
     }
 }

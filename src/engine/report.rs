@@ -80,7 +80,7 @@ fn ready(policy: &Policy, record: &Record, decision: &Decision, targets: &Target
     }
     let behind = targets.iter().find(|(_, (state, _))| {
         let held_on_purpose = policy.suspend && *state == TargetState::Held;
-        *state != TargetState::Applied && !held_on_purpose
+        !state.carries_release() && !held_on_purpose
     });
     if let Some((name, (state, message))) = behind {
         let text = format!("target {name} is {}: {message}", state.word());

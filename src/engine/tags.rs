@@ -44,7 +44,7 @@ pub(in crate::engine) fn shared_tag(policy: &Policy, place: usize, raw: &str) ->
     let owner = policy
         .images
         .iter()
-        .filter(|other| other.repository == image.repository && other.tag_template.extract(raw).is_some())
+        .filter(|other| other.place == image.place && other.tag_template.extract(raw).is_some())
         .max_by_key(|other| other.tag_template.literal_len())
         .ok_or(NotOrdered::Filtered)?;
     if owner.tag_template != image.tag_template || policy.candidates.excludes(raw) {

@@ -5,6 +5,7 @@
 
 pub mod condition;
 pub mod evidence;
+pub mod key_template;
 pub mod names;
 pub mod platform;
 pub mod problem;
@@ -18,6 +19,7 @@ pub mod verify;
 
 pub use condition::{ConditionType, Reason};
 pub use evidence::{ImageEvidence, Revision};
+pub use key_template::KeyTemplate;
 pub use names::{GateName, ImageName, SetName, TargetName};
 pub use platform::Platform;
 pub use problem::Problem;
@@ -26,5 +28,5 @@ pub use release::{Promoted, Release, ReleaseImage};
 pub use sighting::{Defect, DefectKind, Doubt, DoubtKind, Sighted, Sighting};
 pub use smoke::{Binding, Hindrance, HindranceKind, SmokeOutcome, SmokeRequest, SmokeVerdict, SmokeView};
 pub use tag_list::TagList;
-pub use target::{TargetKind, TargetState};
+pub use target::{FluxObject, TargetKind, TargetState};
 pub use verify::Verify;

@@ -44,3 +44,12 @@ pub struct Promoted {
     /// Generation of the spec that it was judged under.
     pub generation: i64,
 }
+
+// === impl ReleaseImage ===
+
+impl ReleaseImage {
+    /// `repository:tag@digest`: the digest counts, the tag is for people.
+    pub fn reference(&self) -> String {
+        format!("{}:{}@{}", self.repository, self.tag, self.digest)
+    }
+}

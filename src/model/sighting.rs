@@ -78,6 +78,8 @@ pub enum DoubtKind {
     Protocol,
     /// Bytes that do not hash to their digest, are too large, or can be read in two ways.
     Corrupt,
+    /// An object that a spec refers to cannot be read, so that nothing was asked.
+    Reference,
 }
 
 // === impl Sighting ===
@@ -148,6 +150,7 @@ impl fmt::Display for DoubtKind {
             Self::Throttled => "throttled",
             Self::Protocol => "protocol",
             Self::Corrupt => "corrupt",
+            Self::Reference => "reference",
         })
     }
 }

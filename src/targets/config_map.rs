@@ -5,7 +5,7 @@ use kube::api::{ApiResource, DynamicObject};
 use serde_json::{Map, Value};
 
 use crate::engine::clearance::Committed;
-use crate::model::target::image_key;
+use crate::model::target::{RELEASE_SEQUENCE_KEY, RELEASE_TAG_KEY, image_key};
 
 /// Flux 2.7 and later reconcile at once when an object with this label changes.
 const WATCH_LABEL: (&str, &str) = ("reconcile.fluxcd.io/watch", "Enabled");
@@ -30,11 +30,10 @@ pub fn write(committed: &Committed, object: &mut DynamicObject) {
 fn data(committed: &Committed) -> Map<String, Value> {
     let promoted = committed.promoted();
     let mut data = Map::new();
-    data.insert("RELEASE_TAG".to_owned(), promoted.release.tag.to_string().into());
-    data.insert("RELEASE_SEQUENCE".to_owned(), promoted.sequence.to_string().into());
+    data.insert(RELEASE_TAG_KEY.to_owned(), promoted.release.tag.to_string().into());
+    data.insert(RELEASE_SEQUENCE_KEY.to_owned(), promoted.sequence.to_string().into());
     for image in &promoted.release.images {
-        let reference = format!("{}:{}@{}", image.repository, image.tag, image.digest);
-        data.insert(image_key(&image.name), reference.into());
+        data.insert(image_key(&image.name), image.reference().into());
     }
     data
 }

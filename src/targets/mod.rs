@@ -20,6 +20,7 @@ pub mod config_map;
 pub mod image_policy;
 pub mod mark;
 pub mod plan;
+pub mod resource_set_input_provider;
 #[cfg(test)]
 mod tests;
 
@@ -189,6 +190,7 @@ fn resource(kind: &TargetKind) -> ApiResource {
     match kind {
         TargetKind::ConfigMap { .. } => config_map::resource(),
         TargetKind::ImagePolicy { .. } => image_policy::resource(),
+        TargetKind::ResourceSetInputProvider { .. } => resource_set_input_provider::resource(),
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::engine::clearance::Committed;
 use crate::model::{SetName, TargetKind, TargetName};
 use crate::targets::mark::Mark;
-use crate::targets::{config_map, image_policy, resource};
+use crate::targets::{config_map, image_policy, resource, resource_set_input_provider};
 
 /// What is to be done with one target.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,7 @@ fn write(kind: &TargetKind, committed: &Committed, mark: &Mark, object: &mut Dyn
         TargetKind::ImagePolicy { image_repository, .. } => {
             image_policy::write(committed, image_repository, object);
         }
+        TargetKind::ResourceSetInputProvider { .. } => resource_set_input_provider::write(committed, object),
     }
 }
 

@@ -27,11 +27,16 @@ fn committed(tag: &str, sequence: i64) -> Committed {
 }
 
 fn config_map() -> TargetKind {
-    TargetKind::ConfigMap { name: "acme-release".into() }
+    TargetKind::ConfigMap { name: "acme-release".into(), keys: std::collections::BTreeMap::new() }
 }
 
 fn image_policy() -> TargetKind {
-    TargetKind::ImagePolicy { name: "acme".into(), image_repository: "app".into() }
+    TargetKind::ImagePolicy {
+        name: "acme".into(),
+        image_repository: "app".into(),
+        image_update_automation: None,
+        rolled_out_by: Vec::new(),
+    }
 }
 
 fn judge(kind: &TargetKind, committed: &Committed, live: Option<&Value>) -> Plan {

@@ -136,6 +136,8 @@ async fn a_fresh_set_has_its_defaults_and_was_never_observed() {
             "images": [{"name": "app", "repository": "ghcr.io/acme/app", "tagTemplate": "{tag}", "advisory": false}],
             "candidates": {"policy": {"numerical": {"order": "asc"}}, "maxFollowed": 5, "settle": "60s"},
             "deadline": "45m",
+            "onTagMoved": "Report",
+            "deletionPolicy": "Retain",
             "historyLimit": 10,
         })
     );

@@ -37,7 +37,7 @@ fn json_is_yaml() {
 #[test]
 fn mistakes_have_a_place_in_the_whole_text() {
     let typo = GOOD.replace("    repository", "    platfroms: [linux/amd64]\n    repository");
-    let message = "unknown field `platfroms`, expected one of name, repository, platforms, advisoryPlatforms, \
+    let message = "unknown field `platfroms`, expected one of name, repository, imageRepositoryRef, platforms, advisoryPlatforms, \
                    tagTemplate, advisory, registry";
     assert_eq!(error(&typo), format!("line 8, column 5: {message}"));
     assert_eq!(error(&format!("kind: A\n---\n{typo}")), format!("line 10, column 5: {message}"));
@@ -50,7 +50,8 @@ fn mistakes_have_a_place_in_the_whole_text() {
     let number = error(&GOOD.replace("spec:", "spec:\n  pin: 1.0"));
     assert!(number.starts_with("line 6, column 8: ") && number.contains("quoting"), "{number}");
     assert!(
-        error(&GOOD.replace("    repository: ghcr.io/acme/app\n", "")).contains("missing field `repository`")
+        error(&GOOD.replace("  - name: app\n    repository", "  - repository"))
+            .contains("missing field `name`")
     );
 }
 

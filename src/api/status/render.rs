@@ -212,11 +212,7 @@ fn target_status(
     TargetStatus {
         name: target.name.to_string(),
         state: state.word().to_owned(),
-        sequence: if *state == TargetState::Applied {
-            sequence
-        } else {
-            before.and_then(|before| before.sequence)
-        },
+        sequence: if state.carries_release() { sequence } else { before.and_then(|before| before.sequence) },
         since: before
             .filter(|before| before.state == state.word())
             .map_or_else(|| time_text(now), |before| before.since.clone()),

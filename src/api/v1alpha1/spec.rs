@@ -4,8 +4,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::v1alpha1::ReleaseSetStatus;
 use crate::api::v1alpha1::smoke::Smoke;
+use crate::api::v1alpha1::{Candidates, ReleaseSetStatus, Target};
 use crate::api::{rules, schema};
 use crate::engine::policy::{GATES_MAX, IMAGES_MAX, TARGETS_MAX};
 
@@ -100,6 +100,16 @@ pub struct ReleaseSetSpec {
     #[serde(default = "deadline")]
     #[schemars(schema_with = "schema::deadline", extend("example" = "45m"))]
     pub deadline: String,
+    /// What happens when a tag of the promoted release is moved to other digests: `Report` says so (`TagMoved`) and
+    /// leaves the release as it is, `Repromote` tests what the tag holds now and commits it again when it passes.
+    #[serde(default)]
+    #[schemars(extend("example" = "Repromote"))]
+    pub on_tag_moved: OnTagMoved,
+    /// What becomes of the targets when the set is deleted: `Retain` leaves them as they are, `Delete` deletes them.
+    /// A suspended set leaves them in any case.
+    #[serde(default)]
+    #[schemars(extend("example" = "Delete"))]
+    pub deletion_policy: DeletionPolicy,
     /// Objects that follow the promoted release. Absent means none: the release is only recorded in status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -126,9 +136,16 @@ pub struct Image {
     /// Name of the sibling in this set.
     #[schemars(schema_with = "schema::label", extend("example" = "app"))]
     pub name: String,
-    /// Where the image lives, without scheme, tag or digest.
+    /// Where the image lives, without scheme, tag or digest. Absent means that `imageRepositoryRef` says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::repository", extend("example" = "ghcr.io/acme/app"))]
-    pub repository: String,
+    pub repository: Option<String>,
+    /// A Flux ImageRepository in the set's namespace whose image, Secrets, service account, proxy and `insecure` are
+    /// used; its scans bring the next look forward. Instead of `repository` and `registry`. Absent means that
+    /// `repository` is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("example" = {"name": "app"}))]
+    pub image_repository_ref: Option<LocalReference>,
     /// Platforms that a release needs of this image. Absent means those of `spec.platforms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::platforms", extend("example" = ["linux/amd64", "linux/arm64"]))]
@@ -196,103 +213,6 @@ pub struct LocalReference {
     pub name: String,
 }
 
-/// Which tags are candidates, and their order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Candidates {
-    /// Only tags that match are candidates. Absent means all tags.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("example" = {"pattern": "^main-[0-9a-f]{7,40}-(?P<ts>[0-9]+)$", "extract": "$ts"}))]
-    pub filter_tags: Option<FilterTags>,
-    /// Regular expressions (RE2) of tags that are never candidates. Absent means none. Tags of signatures and
-    /// attestations (`sha256-…`) are always left out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::exclude", extend("example" = ["^buildcache", "\\.(sig|att|sbom)$"]))]
-    pub exclude: Vec<String>,
-    /// Which of two candidates is the newer.
-    #[schemars(extend("example" = {"numerical": {"order": "asc"}}))]
-    pub policy: OrderPolicy,
-    /// The floor of a set that never promoted: only newer tags are promoted. Absent means no floor.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::tag", extend("example" = "main-3f9ac1d-1767225600"))]
-    pub not_before: Option<String>,
-    /// Most candidates that are followed at once.
-    #[serde(default = "max_followed")]
-    #[schemars(schema_with = "schema::max_followed", extend("example" = 5))]
-    pub max_followed: i64,
-    /// How long a candidate of which a digest changed must be still before it is promoted.
-    #[serde(default = "settle")]
-    #[schemars(schema_with = "schema::settle", extend("example" = "60s"))]
-    pub settle: String,
-}
-
-/// Only tags that match are candidates, with the meaning of Flux's `filterTags`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = rules::FILTER_TAGS))]
-pub struct FilterTags {
-    /// A regular expression (RE2).
-    #[schemars(schema_with = "schema::pattern", extend("example" = "^main-[0-9a-f]{7,40}-(?P<ts>[0-9]+)$"))]
-    pub pattern: String,
-    /// What orders the tag: a text with `$name` for a `(?P<name>…)` of the pattern. Absent means the whole
-    /// tag.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::extract", extend("example" = "$ts"))]
-    pub extract: Option<String>,
-}
-
-/// Which of two candidates is the newer: exactly one policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [rules::POLICY_ONE]))]
-pub struct OrderPolicy {
-    /// By version, and only those within a range. Absent means that another policy is set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("example" = {"range": ">=1.2.0 <2.0.0"}))]
-    pub semver: Option<SemVer>,
-    /// By number, as exact decimals. Absent means that another policy is set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("example" = {"order": "asc"}))]
-    pub numerical: Option<Numerical>,
-    /// By bytes. Absent means that another policy is set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("example" = {"order": "asc"}))]
-    pub alphabetical: Option<Alphabetical>,
-}
-
-/// Order by version, with the meaning of Flux's `semver`. A tag, or its extract, is a version when it has three
-/// numbers, with or without `v` in front: others are skipped and counted. The newest version is the newest; of equal
-/// versions (`1.2.3` and `v1.2.3`) the tag that is last in the alphabet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SemVer {
-    /// Comparisons with spaces or commas between, of which all must hold, and `||` between alternatives. Operators
-    /// are `=`, `!=`, `>`, `<`, `>=`, `<=`, `~` and `^`; `1.2.x` and `1.2 - 1.4` are understood too. Pre-releases
-    /// count only where a comparison names one: `>=1.2.0-0`.
-    #[schemars(schema_with = "schema::range", extend("example" = ">=1.2.0 <2.0.0"))]
-    pub range: String,
-}
-
-/// Order by number.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Numerical {
-    /// `asc`: the greatest number is the newest. `desc`: the least.
-    #[serde(default)]
-    #[schemars(extend("example" = "asc"))]
-    pub order: Direction,
-}
-
-/// Order by bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Alphabetical {
-    /// `asc`: the last in the alphabet is the newest. `desc`: the first.
-    #[serde(default)]
-    #[schemars(extend("example" = "asc"))]
-    pub order: Direction,
-}
-
 // No doc comments on the variants of wire enumerations: they would become `oneOf`, which no structural schema has.
 
 /// What must be there for an image to count.
@@ -304,14 +224,22 @@ pub enum Verify {
     Blobs,
 }
 
-/// Which end is the newest.
+/// What happens when a tag of the promoted release is moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
 #[expect(missing_docs, reason = "docs of variants would turn the schema into oneOf")]
-pub enum Direction {
+pub enum OnTagMoved {
     #[default]
-    Asc,
-    Desc,
+    Report,
+    Repromote,
+}
+
+/// What becomes of the targets when the set is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(missing_docs, reason = "docs of variants would turn the schema into oneOf")]
+pub enum DeletionPolicy {
+    #[default]
+    Retain,
+    Delete,
 }
 
 /// One condition beside completeness: exactly one of smoke and sameRevision.
@@ -359,46 +287,6 @@ pub enum RevisionFrom {
     Any,
 }
 
-/// One object that follows the promoted release: exactly one of configMap and imagePolicy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schemars(extend("x-kubernetes-validations" = [rules::TARGET_ONE]))]
-pub struct Target {
-    /// Name of the target in this set.
-    #[schemars(schema_with = "schema::label", extend("example" = "config"))]
-    pub name: String,
-    /// A ConfigMap with `RELEASE_TAG` and, for each required image, `<NAME>_IMAGE` by digest. Absent means
-    /// that another kind is set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("example" = {"name": "acme-release"}))]
-    pub config_map: Option<TargetConfigMap>,
-    /// A Flux ImagePolicy that selects exactly the promoted tag. Absent means that another kind is set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("example" = {"name": "acme", "imageRepositoryRef": {"name": "app"}}))]
-    pub image_policy: Option<TargetImagePolicy>,
-}
-
-/// A ConfigMap that follows the promoted release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TargetConfigMap {
-    /// Name of the ConfigMap. It must not exist yet: it is made at the first promotion.
-    #[schemars(schema_with = "schema::object_name", extend("example" = "acme-release"))]
-    pub name: String,
-}
-
-/// A Flux ImagePolicy that follows the promoted release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct TargetImagePolicy {
-    /// Name of the ImagePolicy. It must not exist yet: it is made at the first promotion.
-    #[schemars(schema_with = "schema::label", extend("example" = "acme"))]
-    pub name: String,
-    /// The Flux ImageRepository of the lead image, in the same namespace.
-    #[schemars(extend("example" = {"name": "app"}))]
-    pub image_repository_ref: LocalReference,
-}
-
 // === defaults ===
 
 fn interval() -> String {
@@ -423,12 +311,4 @@ fn history_limit() -> i64 {
 
 fn tag_template() -> String {
     "{tag}".to_owned()
-}
-
-fn max_followed() -> i64 {
-    5
-}
-
-fn settle() -> String {
-    "60s".to_owned()
 }

@@ -105,7 +105,7 @@ fn an_images_registry_replaces_the_sets() {
         spec["registry"] = json!({"secretRef": {"name": "pull"}, "insecure": true});
         spec["images"][1]["registry"] = json!({"insecure": false});
     });
-    let access = |index: usize| registry_access(&spec, &spec.images[index]);
+    let access = |index: usize| References::default().registry_access(&spec, &spec.images[index]);
     assert_eq!(access(0).secret_ref.map(|secret| secret.name).as_deref(), Some("pull"));
     assert_eq!(access(1), RegistryAccess::default());
 }

@@ -212,8 +212,10 @@ impl Scenario {
     pub fn spec_at(&self, host: &str) -> ReleaseSetSpec {
         let mut spec = self.spec.clone();
         for image in &mut spec.images {
-            if let Some(path) = image.repository.strip_prefix("registry/") {
-                image.repository = format!("{host}/{path}");
+            let path =
+                image.repository.as_deref().and_then(|repository| repository.strip_prefix("registry/"));
+            if let Some(path) = path {
+                image.repository = Some(format!("{host}/{path}"));
             }
         }
         spec
@@ -222,7 +224,7 @@ impl Scenario {
     /// Path of an image's repository inside the registry.
     pub fn path_of(&self, image: &str) -> Option<&str> {
         let image = self.spec.images.iter().find(|known| known.name == image)?;
-        image.repository.strip_prefix("registry/")
+        image.repository.as_deref()?.strip_prefix("registry/")
     }
 
     /// How much sooner a release is out when all its builds run in parallel: the chain with the lead built

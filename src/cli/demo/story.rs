@@ -122,9 +122,9 @@ impl Follower<'_> {
     /// Takes the newest tag of the lead's repository, and asks nothing of its siblings.
     async fn scan(&mut self) -> Result<(), WorldError> {
         let Some((_, lead)) = self.policy.required_images().next() else { return Ok(()) };
+        let Some(repository) = lead.place.repository() else { return Ok(()) };
         let access = Access { insecure: true, ..Access::default() };
-        let Sighting::Present(tags) =
-            self.client.tags(&access, &lead.repository, Timestamp::MAX).await.sighting
+        let Sighting::Present(tags) = self.client.tags(&access, repository, Timestamp::MAX).await.sighting
         else {
             return Ok(());
         };

@@ -201,8 +201,7 @@ fn image_of(image: &ImagePolicy, candidate: &CandidateStatus, untold: bool) -> I
     let tag = image.tag_template.render(&candidate.tag);
     Image {
         name: image.name.to_string(),
-        reference: tag
-            .map_or_else(|| image.repository.to_string(), |tag| format!("{}:{tag}", image.repository)),
+        reference: tag.map_or_else(|| image.place.text(), |tag| format!("{}:{tag}", image.place.text())),
         cells: required.chain(advisory).collect(),
     }
 }

@@ -78,7 +78,7 @@ fn tests<'a>(policy: &'a Policy, smoke: &'a SmokeGate, seen: Seen<'a>) -> impl I
             let cell = cells.and_then(|cells| cells.iter().find(|cell| &cell.platform == platform));
             let digest = cell.and_then(|cell| cell.sighting.present());
             let subject = digest.and_then(|digest| {
-                let (repository, hash) = (&image.repository, &smoke.hash);
+                let (repository, hash) = (image.place.repository()?, &smoke.hash);
                 let (binding, release) = match smoke.when {
                     When::ImagePresent => (Binding::of_image(repository, platform, digest, hash), None),
                     When::Complete => {
@@ -101,7 +101,7 @@ fn release(policy: &Policy, seen: Seen<'_>) -> Option<SmokeRelease> {
         let judged = seen.images.iter().find(|judged| judged.name == image.name)?;
         let mut required = judged.cells.iter().filter(|cell| cell.required);
         let digest = judged.digest.as_ref().filter(|_| required.all(|cell| cell.sighting.is_present()))?;
-        Some((image.name.clone(), format!("{}@{digest}", image.repository)))
+        Some((image.name.clone(), format!("{}@{digest}", image.place.repository()?)))
     });
     Some(SmokeRelease { tag: seen.tag.clone(), images: images.collect::<Option<_>>()? })
 }
@@ -228,14 +228,14 @@ fn requests_of(
     for (gate, smoke) in smoke_gates(policy) {
         let Some(image) = policy.image(&smoke.image) else { continue };
         for Test { platform, subject } in tests(policy, smoke, seen(candidate)) {
-            let Some(subject) = subject else { continue };
+            let Some((subject, repository)) = subject.zip(image.place.repository()) else { continue };
             let view = view(observation, gate, &subject.binding);
             let first = smoke.test.first_run(retry(observation, gate));
             let Some(run) = run_now(view.as_ref(), first, now) else { continue };
             requests.push(SmokeRequest {
                 gate: gate.name.clone(),
                 image: smoke.image.clone(),
-                repository: image.repository.clone(),
+                repository: repository.clone(),
                 platform: platform.clone(),
                 digest: subject.digest,
                 binding: subject.binding,

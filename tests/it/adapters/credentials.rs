@@ -64,7 +64,10 @@ impl World {
              images: [{{name: app, repository: r.io/acme/app}}]\n  candidates: {{policy: {{alphabetical: {{}}}}}}\n"
         );
         let spec = manifest::read(&text).unwrap().remove(0).spec;
-        let (policy, wanted) = (validate::policy(&spec, 1).unwrap(), wanted(&spec));
+        let (policy, wanted) = (
+            validate::policy(&spec, 1).unwrap(),
+            wanted(&spec, &tidegate::api::references::References::default()),
+        );
         let access = read(&self.context, "acme", &policy, &wanted).await;
         let (name, access) = access.into_iter().next().unwrap();
         (access.credentials, pull_secrets(&self.context, "acme", &wanted[&name]).await)

@@ -48,10 +48,18 @@ fn committed(tag: &str, sequence: i64) -> Committed {
 
 fn targets() -> Vec<(TargetName, TargetKind)> {
     vec![
-        ("config".parse().unwrap(), TargetKind::ConfigMap { name: "acme-release".into() }),
+        (
+            "config".parse().unwrap(),
+            TargetKind::ConfigMap { name: "acme-release".into(), keys: std::collections::BTreeMap::new() },
+        ),
         (
             "flux".parse().unwrap(),
-            TargetKind::ImagePolicy { name: "acme".into(), image_repository: "app".into() },
+            TargetKind::ImagePolicy {
+                name: "acme".into(),
+                image_repository: "app".into(),
+                image_update_automation: None,
+                rolled_out_by: Vec::new(),
+            },
         ),
     ]
 }

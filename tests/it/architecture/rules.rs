@@ -8,16 +8,17 @@ use super::source::Source;
 const LINE_LIMIT: usize = 500;
 
 /// Who may use whom: module, and the paths below `crate` that it may name (its own are always allowed).
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("engine", &["model"]),
     ("telemetry", &[]),
     ("api", &["model", "engine", "telemetry"]),
     ("registry", &["model", "telemetry"]),
     ("smoke", &["model", "telemetry"]),
+    ("flux", &["model", "telemetry"]),
     ("targets", &["model", "engine::clearance", "telemetry"]),
     ("web", &["engine", "model", "telemetry"]),
-    ("controller", &["model", "engine", "telemetry", "api", "registry", "smoke", "targets", "web"]),
+    ("controller", &["model", "engine", "telemetry", "api", "registry", "smoke", "targets", "flux", "web"]),
     ("embedded", &["telemetry"]),
     ("fuzz", &["model", "engine::semver", "api::duration", "registry::fuzz"]),
     (
@@ -30,6 +31,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
             "registry",
             "smoke",
             "targets",
+            "flux",
             "web",
             "controller",
             "embedded",

@@ -2,9 +2,10 @@
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
-use tidegate::engine::order::{CandidateRule, Direction, Order, TagFilter};
+use tidegate::engine::order::{CandidateRule, Direction, Order, Source, TagFilter};
 use tidegate::engine::policy::{
-    Gate, GateKind, ImagePolicy, Policy, PolicyParts, RevisionSource, SameRevisionGate, SmokeGate, When,
+    Gate, GateKind, ImagePolicy, OnTagMoved, Place, Policy, PolicyParts, RevisionSource, SameRevisionGate,
+    SmokeGate, When,
 };
 use tidegate::model::smoke::SmokeTest;
 use tidegate::model::{Tag, TagTemplate};
@@ -52,7 +53,7 @@ pub fn policy(gates: u8, arm64_advisory: bool) -> PolicyParts {
     let amd64 = || "linux/amd64".parse().unwrap();
     let images = IMAGES.map(|name| ImagePolicy {
         name: name.parse().unwrap(),
-        repository: format!("registry.example/acme/{name}").parse().unwrap(),
+        place: Place::At(format!("registry.example/acme/{name}").parse().unwrap()),
         tag_template: TagTemplate::default(),
         platforms: vec![amd64()],
         advisory_platforms: if arm64_advisory { vec!["linux/arm64".parse().unwrap()] } else { Vec::new() },
@@ -88,6 +89,7 @@ pub fn policy(gates: u8, arm64_advisory: bool) -> PolicyParts {
         images: images.to_vec(),
         verify: tidegate::model::Verify::Manifests,
         candidates: CandidateRule {
+            source: Source::Lists,
             filter: Some(TagFilter::new("^main-(?P<n>[0-9]+)$", Some("$n")).unwrap()),
             exclude: Vec::new(),
             order: Order::Numerical(Direction::Ascending),
@@ -97,6 +99,7 @@ pub fn policy(gates: u8, arm64_advisory: bool) -> PolicyParts {
         },
         gates: gates.collect(),
         deadline: SignedDuration::from_mins(45),
+        on_tag_moved: OnTagMoved::Report,
         targets: Vec::new(),
     }
 }
