@@ -72,9 +72,15 @@ fn meaning(found: &Found, tag: &str, place: &Place<'_>) -> String {
             (Standing::NoCandidate, _) => {
                 format!("{tag} is no candidate of spec.candidates; a pin need not be one\n")
             }
+            (Standing::NotTold, Some(floor)) => {
+                format!("whether {tag} is newer than {floor}, the newest release so far, is not told here\n")
+            }
             _ => String::new(),
         };
         text.push_str(&line);
+        if let Some(sequence) = words::promoted_before(found, tag) {
+            text.push_str(&format!("{tag} was promoted before (sequence {sequence})\n"));
+        }
         let until = if words::promoted(found).is_some() { "what is promoted stays" } else { "nothing is" };
         text.push_str(&format!(
             "it is promoted when it is complete and {}; until then {until}\n",

@@ -76,7 +76,7 @@ fn with_room(found: &Found, before: &[String], new: &[&str]) -> Result<(Vec<Stri
     if surplus > 0 {
         return Err(CliError::new(format!("spec.skip holds at most {SKIP_MAX} tags"))
             .because(format!("it holds {}: {}", before.len(), before.join(", ")))
-            .because("all of them are needed: they are newer than the newest release, or Git holds them")
+            .because("each may be needed: it is newer than the newest release, or that is not told here, or Git holds it")
             .hint("take some back with `skip --remove`, or move on by pinning a newer release"));
     }
     Ok((kept, dropped))

@@ -123,6 +123,13 @@ fn pinning_says_whether_it_goes_back() {
             set["spec"]["skip"] = json!(["main-5"]);
             set["spec"]["suspend"] = true.into();
         }),
+        pin("in the order of an ImagePolicy, promoted before", "main-5", |set| {
+            set["spec"]["candidates"] = json!({"policyRef": {"name": "app"}});
+            set["status"]["history"] = json!([
+                {"tag": "main-7", "sequence": 3, "at": "2026-01-01T00:00:00Z"},
+                {"tag": "main-5", "sequence": 2, "at": "2026-01-01T00:00:00Z"}
+            ]);
+        }),
         pin("held by Git", "main-5", |set| {
             set["spec"]["pin"] = "main-7".into();
             managed(set, "kustomize-controller", "Apply", &json!({"f:pin": {}}));

@@ -6,6 +6,7 @@ use crate::api::validate;
 use crate::cli::cluster::Found;
 use crate::cli::hands::Place;
 use crate::cli::managed::{self, Field};
+use crate::engine::order::NotOrdered;
 use crate::engine::policy::Policy;
 use crate::model::Tag;
 
@@ -18,7 +19,7 @@ pub(super) enum Standing {
     NotNewer,
     /// The policy has no place for it.
     NoCandidate,
-    /// The spec is invalid or the floor has no place, so that it cannot be told.
+    /// The spec is invalid, the order is an ImagePolicy's or the floor has no place, so that it cannot be told.
     NotTold,
 }
 
@@ -37,6 +38,12 @@ pub(super) fn promoted(found: &Found) -> Option<&str> {
     found.status.promoted.as_ref().map(|promoted| promoted.tag.as_str())
 }
 
+/// The last time that `tag` was promoted, as its sequence, as far as history goes back.
+pub(super) fn promoted_before(found: &Found, tag: &str) -> Option<i64> {
+    let history = found.status.history.iter().filter(|entry| entry.tag == tag);
+    history.map(|entry| entry.sequence).max()
+}
+
 /// Tag of the newest release ever promoted or pinned away from, else `notBefore`.
 pub(super) fn floor(found: &Found) -> Option<&str> {
     let recorded = found.status.floor.as_ref().map(|floor| floor.tag.as_str());
@@ -51,7 +58,12 @@ pub(super) fn policy(found: &Found) -> Option<Policy> {
 /// Where `tag` stands beside the floor.
 pub(super) fn standing(found: &Found, tag: &str) -> Standing {
     let (Some(policy), Ok(tag)) = (policy(found), tag.parse::<Tag>()) else { return Standing::NotTold };
-    let Ok(rank) = policy.candidates.rank(&tag) else { return Standing::NoCandidate };
+    let rank = match policy.candidates.rank(&tag) {
+        Ok(rank) => rank,
+        // The order is that of a Flux ImagePolicy, which is not read here.
+        Err(NotOrdered::Untold) => return Standing::NotTold,
+        Err(_) => return Standing::NoCandidate,
+    };
     let Some(floor) = floor(found) else { return Standing::Newer };
     let Some(floor) = floor.parse().ok().and_then(|floor: Tag| policy.candidates.rank(&floor).ok()) else {
         return Standing::NotTold;
