@@ -167,8 +167,8 @@ impl Keeper {
         if manager == FIELD_MANAGER {
             Self::Hands
         } else if manager.starts_with("kubectl")
-            || manager.starts_with("before-first-apply")
-            || (manager == "kustomize-controller" && is_update(entry))
+            || (is_update(entry)
+                && (manager.starts_with("before-first-apply") || manager.starts_with("kustomize-controller")))
         {
             Self::Dropped(manager)
         } else if entry.operation.as_deref() == Some("Apply")

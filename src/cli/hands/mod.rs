@@ -111,8 +111,10 @@ async fn carry_out(cluster: &Cluster, changes: &[Change], args: &HandArgs, conte
             context.printer.note(&format!("{}: {}", change.name, change.deed.what));
         }
     }
-    if let Some((first, _)) = done.first() {
-        context.printer.hint(&first.next);
+    if !done.is_empty() {
+        let next: Vec<&str> = done.iter().map(|(change, _)| change.next.as_str()).collect();
+        // Below each other, past the word `hint:`.
+        context.printer.hint(&next.join("\n      "));
     }
     Ok(code)
 }

@@ -4,13 +4,16 @@
 mod docs;
 mod real;
 
+use std::io::Write as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tidegate::embedded::api::Verb;
 
 use super::cluster::Kube;
-use super::fixture::{Answer, Call, call};
+use super::fixture::{Answer, BINARY, Call, call};
+use crate::cluster::tools::skip;
 
 /// Calls the built binary with a kubeconfig, as a person would: `hand(kubeconfig, &["pin", "shop", "main-5", "-y"])`.
 pub async fn hand(kubeconfig: &Path, args: &[&str]) -> Answer {
@@ -131,6 +134,36 @@ async fn a_set_that_changed_meanwhile_is_not_changed() {
     );
     let again = kube.call(&["pin", "shop", "main-5", "-y"]).await;
     assert_eq!((again.code, &spec(&kube, "shop")["pin"]), (0, &json!("main-5")), "{}", again.whole());
+}
+
+/// On a terminal the person is asked, and only yes is yes. `script` of util-linux makes the terminal.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_terminal_the_person_is_asked() {
+    let has_script = std::process::Command::new("script").arg("--version").output();
+    if !has_script.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("util-linux")) {
+        return skip("hands on a terminal", "script of util-linux is not installed");
+    }
+    let kube = Kube::with_crd("hands-terminal").await;
+    kube.create("shop").await;
+    for (answer, code, pin) in [("n\n", 1, Value::Null), ("\n", 1, Value::Null), ("y\n", 0, json!("main-5"))]
+    {
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &format!("{BINARY} pin shop main-5"), "/dev/null"]);
+        command.env("KUBECONFIG", kube.kubeconfig()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("script runs");
+        let mut stdin = child.stdin.take().expect("standard input is a pipe");
+        // Kept open until it ends: the end of input is no answer.
+        stdin.write_all(answer.as_bytes()).expect("the terminal takes it");
+        let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await.unwrap().unwrap();
+        drop(stdin);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(said.contains("Change it? [y/N] "), "{said}");
+        assert_eq!(
+            (output.status.code(), &spec(&kube, "shop")["pin"]),
+            (Some(code), &pin),
+            "{answer:?}: {said}"
+        );
+    }
 }
 
 #[test]
