@@ -15,6 +15,7 @@ use crate::model::key_template::KEY_TEMPLATE_MAX_BYTES;
 use crate::model::names::LABEL_MAX_BYTES;
 use crate::model::platform::PLATFORM_MAX_BYTES;
 use crate::model::reference::{REPOSITORY_MAX_BYTES, TAG_MAX_BYTES};
+use crate::model::smoke::LOG_MAX_BYTES;
 use crate::model::target::KEYS_MAX;
 
 /// Longest name of a Kubernetes object (RFC 1123 subdomain).
@@ -179,8 +180,6 @@ pub const MESSAGE_MAX_BYTES: usize = 512;
 pub const CONDITION_MESSAGE_MAX_BYTES: usize = 32_768;
 /// Longest key of the floor: 32 groups of a 64-byte `extract`, each a whole tag.
 pub const KEY_MAX_BYTES: usize = 4096;
-/// Longest log of a failed smoke test (design §3).
-pub const LOG_MAX_BYTES: usize = 4096;
 /// Longest binding: repository, digest, platform, two hashes and what stands between.
 pub const BINDING_MAX_BYTES: usize = 640;
 /// Longest revision: a commit id or a build's address.
