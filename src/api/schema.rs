@@ -62,6 +62,12 @@ fn list(items: &Value, max: usize, rules: &[Rule]) -> Value {
     value
 }
 
+fn set(items: &Value, max: usize, rules: &[Rule]) -> Value {
+    let mut value = list(items, max, rules);
+    value["x-kubernetes-list-type"] = json!("set");
+    value
+}
+
 macro_rules! schemas {
     ($($(#[$doc:meta])* $name:ident => $value:expr;)+) => {
         $(
@@ -100,8 +106,8 @@ schemas! {
     tag_template => text(TAG_MAX_BYTES, &[rules::TAG_TEMPLATE]);
     /// A repository.
     repository => text(REPOSITORY_MAX_BYTES, rules::REPOSITORY);
-    /// Dismissed tags.
-    skip => list(&text(TAG_MAX_BYTES, &[rules::TAG]), SKIP_MAX, &[rules::SKIP_UNIQUE]);
+    /// Dismissed tags. A set, so that each has a manager of its own: those of Git and of a person's hands add up.
+    skip => set(&text(TAG_MAX_BYTES, &[rules::TAG]), SKIP_MAX, &[rules::SKIP_UNIQUE]);
     /// Required platforms.
     platforms => platform_list(&[rules::PLATFORMS_NOT_EMPTY, rules::PLATFORMS_UNIQUE]);
     /// Advisory platforms; may be empty.
