@@ -190,10 +190,10 @@ fn unselected(observed: &Observed, policy: &Object<ImagePolicy>) -> String {
 }
 
 /// Whether the last scan can know the tag: it shows it, or is younger than the promotion, before which the tag was seen.
+/// Instants are whole seconds: a scan in the second of the promotion may have been before it.
 fn has_scanned(observed: &Observed, repository: &Object<ImageRepository>) -> bool {
     repository.body.status.last_scan_result.as_ref().is_some_and(|scan| {
-        scan.latest_tags.contains(&observed.tag)
-            || scan.scan_time.is_some_and(|at| at >= observed.promoted_at)
+        scan.latest_tags.contains(&observed.tag) || scan.scan_time.is_some_and(|at| at > observed.promoted_at)
     })
 }
 

@@ -9,11 +9,15 @@ mod cli;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod companion;
+#[cfg(test)]
 mod controller;
 #[cfg(test)]
 mod crd;
 #[cfg(test)]
 mod engine;
+#[cfg(test)]
+mod flux;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]

@@ -243,7 +243,8 @@ fn a_scan_is_asked_for_once_and_only_where_it_helps() {
     let cases = [
         (behind.clone(), true, "an old scan"),
         (json!({"spec": {}, "status": {}}), true, "no scan at all"),
-        (repository("2026-01-01T00:00:00Z"), false, "a scan since"),
+        (repository("2026-01-01T00:00:00Z"), true, "a scan in the same second"),
+        (repository("2026-01-01T00:00:01Z"), false, "a scan since"),
         (shown, false, "an old scan that shows the tag"),
         (suspended(behind.clone()), false, "suspended"),
         (annotated(asked), false, "asked by us"),

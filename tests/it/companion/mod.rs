@@ -1,0 +1,8 @@
+//! The controller beside Flux objects on the embedded world, in virtual time. Flux is played by the test: it writes
+//! what Flux's controllers would write (flux research §1).
+
+mod events;
+mod following;
+mod references;
+mod watches;
+mod world;
