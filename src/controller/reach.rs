@@ -131,6 +131,15 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_older_flux_stand_in_where_the_others_are_absent() {
+        let shown = |pairs: &[(&str, &[u8])]| format!("{:?}", tls("ca", &data(pairs)));
+        let wrong = b"no certificate".as_slice();
+        assert_eq!(shown(&[("caFile", wrong)]), shown(&[("ca.crt", wrong)]));
+        assert_eq!(shown(&[("ca.crt", wrong), ("caFile", b"")]), shown(&[("ca.crt", wrong)]));
+        assert_ne!(shown(&[("caFile", wrong)]), shown(&[]));
+    }
+
+    #[test]
     fn a_proxy_secret_is_read_by_fluxs_keys_and_never_shown() {
         let good =
             data(&[("address", b"http://proxy.corp:3128\n"), ("username", b"u"), ("password", b"hunter2")]);

@@ -23,17 +23,23 @@ struct Receiver {
 }
 
 #[derive(Clone, Copy)]
-enum Answer {
+pub enum Answer {
     Status(u16),
     Hang,
 }
 
-struct World {
+/// A notification-controller on loopback; ends when it is dropped.
+pub struct Receiving {
+    pub address: String,
     receiver: Arc<Mutex<Receiver>>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+struct World {
+    receiving: Receiving,
     outbox: Outbox,
     metrics: Metrics,
     postman: tokio::task::JoinHandle<()>,
-    server: tokio::task::JoinHandle<()>,
 }
 
 async fn receive(State(receiver): State<Arc<Mutex<Receiver>>>, body: Bytes) -> StatusCode {
@@ -51,20 +57,51 @@ async fn receive(State(receiver): State<Arc<Mutex<Receiver>>>, body: Bytes) -> S
     }
 }
 
-// === impl World ===
+// === impl Receiving ===
 
-impl World {
-    async fn new(answers: &[(&str, Answer)]) -> Self {
-        install_crypto();
+impl Receiving {
+    pub async fn new(answers: &[(&str, Answer)]) -> Self {
         let answers = answers.iter().map(|(message, answer)| ((*message).to_owned(), *answer)).collect();
         let receiver = Arc::new(Mutex::new(Receiver { answers, bodies: Vec::new() }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}/", listener.local_addr().unwrap());
         let router = Router::new().fallback(receive).with_state(Arc::clone(&receiver));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, receiver, server }
+    }
+
+    /// Messages in the order in which they came.
+    pub fn came(&self) -> Vec<String> {
+        let bodies = &self.receiver.lock().unwrap().bodies;
+        bodies.iter().map(|body| body["message"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Waits for a message with these words.
+    pub async fn wait(&self, words: &str) {
+        let waited = tokio::time::timeout(Duration::from_secs(10), async {
+            while !self.came().iter().any(|message| message.contains(words)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("`{words}` never came: {:#?}", self.came()));
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+// === impl World ===
+
+impl World {
+    async fn new(answers: &[(&str, Answer)]) -> Self {
+        install_crypto();
+        let receiving = Receiving::new(answers).await;
         let metrics = Metrics::default();
-        let (outbox, postman) = outbox(address.parse().unwrap(), metrics.clone()).unwrap();
-        Self { receiver, outbox, metrics, postman: tokio::spawn(postman.run()), server }
+        let (outbox, postman) = outbox(receiving.address.parse().unwrap(), metrics.clone()).unwrap();
+        Self { receiving, outbox, metrics, postman: tokio::spawn(postman.run()) }
     }
 
     fn post(&self, message: &str) {
@@ -88,15 +125,13 @@ impl World {
     }
 
     fn came(&self) -> Vec<String> {
-        let bodies = &self.receiver.lock().unwrap().bodies;
-        bodies.iter().map(|body| body["message"].as_str().unwrap().to_owned()).collect()
+        self.receiving.came()
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         self.postman.abort();
-        self.server.abort();
     }
 }
 
@@ -121,7 +156,7 @@ async fn each_event_is_posted_once_and_a_duplicate_is_no_failure() {
     world.wait("posted", 2).await;
     world.wait("duplicate", 1).await;
     assert_eq!(world.came(), ["one", "one", "two"], "in order, none tried again");
-    let involved = world.receiver.lock().unwrap().bodies[0]["involvedObject"].clone();
+    let involved = world.receiving.receiver.lock().unwrap().bodies[0]["involvedObject"].clone();
     assert_eq!((involved["kind"].as_str(), involved["name"].as_str()), (Some("ImagePolicy"), Some("acme")));
 }
 
@@ -139,7 +174,7 @@ async fn a_refusal_is_counted_and_the_next_event_is_posted() {
 #[tokio::test]
 async fn one_that_hangs_blocks_nobody_and_ends_after_five_seconds() {
     let world = World::new(&[("hangs", Answer::Hang)]).await;
-    let started = std::time::Instant::now();
+    let started = tokio::time::Instant::now();
     world.post("hangs");
     let waited = tokio::time::timeout(Duration::from_secs(5), async {
         while world.came().is_empty() {
@@ -161,9 +196,9 @@ async fn one_that_hangs_blocks_nobody_and_ends_after_five_seconds() {
 #[tokio::test]
 async fn nobody_there_is_counted() {
     let world = World::new(&[]).await;
-    world.server.abort();
+    world.receiving.server.abort();
     let waited = tokio::time::timeout(Duration::from_secs(5), async {
-        while !world.server.is_finished() {
+        while !world.receiving.server.is_finished() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });

@@ -153,3 +153,27 @@ async fn a_scan_is_asked_for_again_after_each_promotion() {
     assert_eq!(lead.metadata.annotations.unwrap()["reconcile.fluxcd.io/requestedAt"], at);
     assert_eq!(requests_for_scans(&world), 2);
 }
+
+/// Failure sequence 5: whoever may push can move the tag that an ImagePolicy names.
+#[tokio::test(start_paused = true)]
+async fn sequence_5_flux_never_resolves_a_tag_by_itself_and_a_moved_one_is_reported() {
+    let world = promoted_world().await;
+    let spec = async || world.objects(Kind::ImagePolicy).get("acme").await.unwrap().data["spec"].clone();
+    let before = spec().await;
+    assert_eq!(before["digestReflectionPolicy"], "Never");
+    let digest = world.status().await.promoted.unwrap().images[0].digest.clone();
+    let again = json!({"image": "app", "tag": "main-1", "build": 2, "runsFor": "0s"});
+    let index = tidegate::cli::demo::world::index_of(&serde_json::from_value(again).unwrap());
+    world.0.registry.push_index("acme/app", Some("main-1"), &index);
+    // Within `driftInterval`.
+    tokio::time::sleep(Duration::from_mins(11)).await;
+    let status = world.status().await;
+    let moved = status.conditions.iter().find(|condition| condition.condition == "TagMoved").unwrap();
+    assert_eq!(moved.status, "True");
+    let short = |digest: &str| digest.strip_prefix("sha256:").unwrap()[..12].to_owned();
+    for digest in [short(&digest), short(&index.manifest.digest.to_string())] {
+        assert!(moved.message.contains(&digest), "both digests are named: {}", moved.message);
+    }
+    assert_eq!(promoted(&status).as_deref(), Some("main-1"));
+    assert_eq!(spec().await, before, "nothing is written for it");
+}

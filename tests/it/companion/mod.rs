@@ -3,6 +3,7 @@
 
 mod events;
 mod following;
+mod real;
 mod references;
 mod watches;
 mod world;
