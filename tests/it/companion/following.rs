@@ -171,7 +171,7 @@ async fn sequence_5_flux_never_resolves_a_tag_by_itself_and_a_moved_one_is_repor
     let moved = status.conditions.iter().find(|condition| condition.condition == "TagMoved").unwrap();
     assert_eq!(moved.status, "True");
     let short = |digest: &str| digest.strip_prefix("sha256:").unwrap()[..12].to_owned();
-    for digest in [short(&digest), short(&index.manifest.digest.to_string())] {
+    for digest in [short(&digest), short(&index.manifest.digest)] {
         assert!(moved.message.contains(&digest), "both digests are named: {}", moved.message);
     }
     assert_eq!(promoted(&status).as_deref(), Some("main-1"));
