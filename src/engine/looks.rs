@@ -9,7 +9,7 @@ use crate::engine::observation::Observation;
 use crate::engine::order::Source;
 use crate::engine::policy::{ImagePolicy, Policy};
 use crate::engine::record::Phase;
-use crate::model::Sighting;
+use crate::model::{Sighting, Tag};
 
 /// Shortest pause between two looks at one cell (design §4): goal G1 allows 4 s from push to commit, and a
 /// look takes less than one.
@@ -113,6 +113,24 @@ fn list_due_at(policy: &Policy, memory: &Memory, image: &ImagePolicy, now: Times
     }
 }
 
+/// True when the image's list named the tag once and does not any more. That is no evidence: it is looked at again,
+/// so that a tag that CI deleted everywhere is found to be gone (failure sequence 14).
+fn left_its_list(
+    policy: &Policy,
+    observation: &Observation,
+    tag: &Tag,
+    image: &ImagePolicy,
+    seen: Asked,
+) -> bool {
+    let memory = &observation.memory;
+    let Some(place) = policy.images.iter().position(|known| known.name == image.name) else { return false };
+    let Ok(rank) = policy.candidates.rank(tag) else { return false };
+    let bit = 1_u32 << place;
+    let left =
+        memory.tags.get(&rank).is_some_and(|listing| listing.ever & bit != 0 && listing.now & bit == 0);
+    left && memory.lists.get(&image.name).is_some_and(|list| list.asked.at > seen.at)
+}
+
 /// When one image of a candidate is to be looked at, and the oldest answer that will do; `None` when all its
 /// cells are Present.
 fn look_due_at(
@@ -138,7 +156,7 @@ fn look_due_at(
         policy.interval
     } else if waits(true) {
         hot_gap(policy, observation, candidate, now)
-    } else if waits(false) {
+    } else if waits(false) || left_its_list(policy, observation, &candidate.tag, image, memory.asked) {
         policy.interval
     } else {
         return None;

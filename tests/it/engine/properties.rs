@@ -13,7 +13,7 @@ use tidegate::model::{Doubt, DoubtKind, Tag, TagTemplate};
 
 use super::world::World;
 
-const IMAGES: [&str; 3] = ["app", "worker", "embeddings"];
+pub const IMAGES: [&str; 3] = ["app", "worker", "embeddings"];
 const TAGS: [&str; 4] = ["main-1", "main-2", "main-3", "main-4"];
 const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
 

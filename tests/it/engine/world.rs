@@ -433,7 +433,7 @@ impl World {
                     let now = now.platforms.iter().find(|(now, _)| now == platform);
                     now.is_none_or(|(_, now)| now == digest)
                 };
-                image.platforms.iter().all(kept)
+                now.repository != image.repository || image.platforms.iter().all(kept)
             })
         });
         let repromoted = self.policy.on_tag_moved == OnTagMoved::Repromote;
