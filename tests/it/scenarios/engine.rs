@@ -34,8 +34,8 @@ fn play(scenario: &Scenario) -> Vec<String> {
         world.pass(step.at - elapsed);
         elapsed = step.at;
         apply(&mut world, step);
-        if let Some(edit) = &step.edit {
-            merge(&mut spec, edit);
+        if let Some(edit) = step.edit_at("registry.example") {
+            merge(&mut spec, &edit);
             world.policy = policy(&spec, world.policy.generation + 1);
             // What was seen belongs to a generation.
             world.restart();
