@@ -3,6 +3,7 @@
 
 mod events;
 mod following;
+mod policy_ref;
 mod real;
 mod references;
 mod watches;
