@@ -6,7 +6,8 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 
 # The real parts that the suites run against.
-TOOLS := etcd kube-apiserver registry ggcr-registry conformance
+TOOLS := etcd kube-apiserver registry ggcr-registry conformance flux-crds kustomize-controller helm-controller \
+  image-automation-controller image-reflector-controller
 # What a real node takes beside them; only root on Linux can run one.
 NODE_TOOLS := kube-controller-manager kube-scheduler kubelet probe containerd runc cni-plugins
 CAN_RUN_NODE := $(filter Linux-0,$(shell uname -s)-$(shell id -u))

@@ -4,12 +4,11 @@
 //! grew must not forget verdicts, and must not give a Failed candidate a second life (failure sequence 16).
 //! Which image ran, where and at which digest stands beside it in the binding.
 
-use std::fmt::Write as _;
-
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::api::v1alpha1::{Smoke, SmokeExpect, SmokeWhen};
+use crate::model::hex;
 
 /// Version of the canonical form. It changes only when two different tests could otherwise have one hash.
 const VERSION: &str = "v1";
@@ -56,13 +55,7 @@ pub fn gate_hash(smoke: &Smoke) -> String {
     }
     let mut set = Value::Object(set);
     set.sort_all_objects();
-    let hash = Sha256::digest(set.to_string().as_bytes());
-    let mut text = format!("{VERSION}:");
-    for byte in hash {
-        // Writing into a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("{VERSION}:{}", hex(&Sha256::digest(set.to_string().as_bytes())))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::model::key_template::KEY_TEMPLATE_MAX_BYTES;
 use crate::model::names::LABEL_MAX_BYTES;
 use crate::model::platform::PLATFORM_MAX_BYTES;
 use crate::model::reference::{REPOSITORY_MAX_BYTES, TAG_MAX_BYTES};
+use crate::model::smoke::LOG_MAX_BYTES;
 use crate::model::target::KEYS_MAX;
 
 /// Longest name of a Kubernetes object (RFC 1123 subdomain).
@@ -61,6 +62,12 @@ fn list(items: &Value, max: usize, rules: &[Rule]) -> Value {
     value
 }
 
+fn set(items: &Value, max: usize, rules: &[Rule]) -> Value {
+    let mut value = list(items, max, rules);
+    value["x-kubernetes-list-type"] = json!("set");
+    value
+}
+
 macro_rules! schemas {
     ($($(#[$doc:meta])* $name:ident => $value:expr;)+) => {
         $(
@@ -99,8 +106,8 @@ schemas! {
     tag_template => text(TAG_MAX_BYTES, &[rules::TAG_TEMPLATE]);
     /// A repository.
     repository => text(REPOSITORY_MAX_BYTES, rules::REPOSITORY);
-    /// Dismissed tags.
-    skip => list(&text(TAG_MAX_BYTES, &[rules::TAG]), SKIP_MAX, &[rules::SKIP_UNIQUE]);
+    /// Dismissed tags. A set, so that each has a manager of its own: those of Git and of a person's hands add up.
+    skip => set(&text(TAG_MAX_BYTES, &[rules::TAG]), SKIP_MAX, &[rules::SKIP_UNIQUE]);
     /// Required platforms.
     platforms => platform_list(&[rules::PLATFORMS_NOT_EMPTY, rules::PLATFORMS_UNIQUE]);
     /// Advisory platforms; may be empty.
@@ -173,8 +180,6 @@ pub const MESSAGE_MAX_BYTES: usize = 512;
 pub const CONDITION_MESSAGE_MAX_BYTES: usize = 32_768;
 /// Longest key of the floor: 32 groups of a 64-byte `extract`, each a whole tag.
 pub const KEY_MAX_BYTES: usize = 4096;
-/// Longest log of a failed smoke test (design §3).
-pub const LOG_MAX_BYTES: usize = 4096;
 /// Longest binding: repository, digest, platform, two hashes and what stands between.
 pub const BINDING_MAX_BYTES: usize = 640;
 /// Longest revision: a commit id or a build's address.

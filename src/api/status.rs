@@ -20,14 +20,5 @@ pub fn time_text(at: Timestamp) -> String {
     Timestamp::from_second(at.as_second()).unwrap_or(at).to_string()
 }
 
-/// Cuts a text to at most `max` bytes at a character's border, with `…` where something was cut.
-fn cut(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = text.floor_char_boundary(max.saturating_sub('…'.len_utf8()));
-    format!("{}…", &text[..end])
-}
-
 #[cfg(test)]
 mod tests;

@@ -60,12 +60,15 @@ pub fn history_limit(spec: &ReleaseSetSpec) -> usize {
 /// What is allowed and may surprise: for `lint` and the file of `check`.
 pub fn warnings(spec: &ReleaseSetSpec) -> Vec<Problem> {
     let mut warnings = Vec::new();
-    let by_hand = "is set in the file: leave it out, so that it can be set by hand without Git undoing it";
-    if spec.pin.is_some() {
-        warnings.push(Problem::new("spec.pin", by_hand));
-    }
-    if spec.suspend.is_some() {
-        warnings.push(Problem::new("spec.suspend", by_hand));
+    for (field, is_set, commands) in [
+        ("spec.pin", spec.pin.is_some(), "`tidegate pin` and `unpin`"),
+        ("spec.suspend", spec.suspend.is_some(), "`tidegate suspend` and `resume`"),
+    ] {
+        if is_set {
+            let message =
+                format!("is set in the file, and Git undoes what {commands} do at every sync: leave it out");
+            warnings.push(Problem::new(field, message));
+        }
     }
     for (index, _) in spec.targets.iter().enumerate().filter(|(_, target)| target.image_policy.is_some()) {
         warnings.push(Problem::new(

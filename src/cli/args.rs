@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::api::duration;
+use crate::cli::doctor::args::DoctorArgs;
 use crate::cli::exit;
+use crate::cli::hands::args::{PinArgs, RetryArgs, SetsArgs, SkipArgs};
 use crate::cli::printer::ColorChoice;
 use crate::cli::smoke_exec::SmokeCommand;
 use crate::controller::context::SMOKE_RUNNING_ALL_MAX;
@@ -70,8 +72,57 @@ pub enum Command {
                             the one next action. Everything is read from status and spec; no registry is asked."
     )]
     Explain(ExplainArgs),
+    /// Find out what will not work, or will be undone, about ReleaseSets in a cluster
+    #[command(
+        after_help = "Exit codes: 0 no check failed (warnings are no failures), 1 a check failed or there was an error, 2 usage",
+        long_about = "Checks ReleaseSets of the cluster that kubectl uses: who set suspend, pin and skip and whether Git \
+                      undoes them, conditions, targets. Each finding says what, why and what to do. Reads only."
+    )]
+    Doctor(DoctorArgs),
+    /// Hold ReleaseSets: no commit, no new test, no target write until `resume`
+    #[command(
+        after_help = exit::HANDS_HELP,
+        long_about = "Sets spec.suspend: no commit, no new smoke Job and no target write, drift correction included, \
+                      until `resume`. What is promoted stays. Looks at registries go on; a running Job ends and its \
+                      verdict is kept. The change is shown first. kustomize-controller leaves the field alone as \
+                      long as Git omits it."
+    )]
+    Suspend(SetsArgs),
+    /// Let suspended ReleaseSets go on
+    #[command(
+        after_help = exit::HANDS_HELP,
+        long_about = "Removes spec.suspend: commits, tests and target writes go on, beginning with what is due. The \
+                      change is shown first."
+    )]
+    Resume(SetsArgs),
+    /// Promote exactly this tag, newer or older, and nothing else until `unpin`
+    #[command(
+        after_help = exit::HANDS_HELP,
+        long_about = "Sets spec.pin: this tag is promoted as soon as it is complete and its required gates passed, and \
+                      nothing else until `unpin`. An older tag is how to go back. The change is shown first, and \
+                      whether the tag is older or newer than what is promoted. kustomize-controller leaves the field \
+                      alone as long as Git omits it."
+    )]
+    Pin(PinArgs),
+    /// Let the policy choose again; a release that was rolled back from stays away
+    #[command(
+        after_help = exit::HANDS_HELP,
+        long_about = "Removes spec.pin: candidates are chosen by policy again, and only those that are newer than every \
+                      release before. So a release that was rolled back from stays away; to return to it, pin it. \
+                      The change is shown first."
+    )]
+    Unpin(SetsArgs),
+    /// Dismiss candidates, or take that back with --remove
+    #[command(
+        after_help = exit::HANDS_HELP,
+        long_about = "Adds tags to spec.skip: they are never promoted without a pin, and nobody waits for them. What \
+                      is promoted stays. At most 16 are kept; when there are more, those go first that are not newer \
+                      than the newest release and stay away anyway. The change is shown first."
+    )]
+    Skip(SkipArgs),
     /// Run the failed tests of a smoke gate again, in the cluster
     #[command(
+        after_help = exit::HANDS_HELP,
         long_about = "Has the failed tests of a smoke gate run again. A failed test counts until the image's \
                             digest or the gate changes; this raises the annotation retry.tidegate.dev/GATE of the \
                             ReleaseSet by one, and verdicts from before do not hold any more. Tests that passed \
@@ -180,23 +231,6 @@ pub enum ExplainFormat {
     Table,
     /// For programs: a stable contract
     Json,
-}
-
-/// Arguments of `retry`.
-#[derive(Debug, Args)]
-pub struct RetryArgs {
-    /// Name of the ReleaseSet
-    #[arg(value_name = "NAME")]
-    pub name: String,
-    /// Which smoke gate
-    #[arg(short, long, value_name = "GATE")]
-    pub gate: String,
-    /// Namespace of the ReleaseSet; absent means that of the kubeconfig's context
-    #[arg(short, long, value_name = "NAMESPACE")]
-    pub namespace: Option<String>,
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
 }
 
 /// The commands of `registry`.

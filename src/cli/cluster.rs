@@ -64,6 +64,11 @@ impl Cluster {
         &self.sets
     }
 
+    /// The connection, for what is no ReleaseSet.
+    pub fn client(&self) -> kube::Client {
+        self.sets.clone().into_client()
+    }
+
     /// Reads one ReleaseSet.
     ///
     /// # Errors
@@ -113,6 +118,7 @@ impl Cluster {
         let hint = match status.code {
             401 => "log in to the cluster again, then run this again".to_owned(),
             403 => "ask for a role that allows it, or use another `-n` or kubeconfig".to_owned(),
+            400 | 422 => "nothing was changed; do what the message says, then run this again".to_owned(),
             _ => "check that `kubectl get releasesets` answers with the same kubeconfig".to_owned(),
         };
         failed.because(format!("the API server answered {}: {}", status.code, status.message)).hint(hint)

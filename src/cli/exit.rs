@@ -35,6 +35,10 @@ Exit codes:
      tag is dismissed or no candidate)
   7  could not tell: nothing is missing or broken, but something is unknown";
 
+/// The codes of commands that steer a set, as their `--help` prints them.
+pub const HANDS_HELP: &str =
+    "Exit codes: 0 done, or nothing to change; 1 error, refused, or nobody agreed; 2 usage";
+
 /// What becomes of a candidate, in one word (design §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Verdict {

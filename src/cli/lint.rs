@@ -62,7 +62,8 @@ pub fn run(args: &LintArgs, context: &Context) -> Result<u8> {
     Ok(if findings.problems.is_empty() { exit::OK } else { exit::ERROR })
 }
 
-fn counted(count: usize, what: &str) -> String {
+/// `no warnings`, `1 warning`, `2 warnings`.
+pub(in crate::cli) fn counted(count: usize, what: &str) -> String {
     match count {
         0 => format!("no {what}s"),
         1 => format!("1 {what}"),

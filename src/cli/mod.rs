@@ -5,6 +5,7 @@
 //!      │             credential_helper (the user's docker config file)
 //!      │             judge (decision ─▶ contract::Report, exit code, hint) ─▶ render ─▶ printer
 //!      ├──▶ lint, crd, ping (registry::Client::probe)
+//!      ├──▶ cluster ─▶ explain, doctor (read), hands (a person's changes of a set; managed: who set what)
 //!      └──▶ controller, demo
 //! ```
 //!
@@ -18,18 +19,20 @@ pub mod controller;
 pub mod crd;
 mod credential_helper;
 pub mod demo;
+pub mod doctor;
 pub mod env;
 pub mod error;
 pub mod exit;
 pub mod explain;
+pub mod hands;
 mod hint;
 pub mod input;
 mod judge;
 pub mod lint;
+pub mod managed;
 pub mod ping;
 pub mod printer;
 mod render;
-pub mod retry;
 pub mod screen;
 pub mod smoke_exec;
 pub mod wait;
@@ -88,7 +91,13 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Check(args) => check::run(&args, context),
         Command::Wait(args) => wait::run(&args, context),
         Command::Explain(args) => explain::run(&args, context),
-        Command::Retry(args) => retry::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
+        Command::Suspend(args) => hands::suspend::suspend(&args, context),
+        Command::Resume(args) => hands::suspend::resume(&args, context),
+        Command::Pin(args) => hands::pin::pin(&args, context),
+        Command::Unpin(args) => hands::pin::unpin(&args, context),
+        Command::Skip(args) => hands::skip::skip(&args, context),
+        Command::Retry(args) => hands::retry::retry(&args, context),
         Command::Registry(RegistryCommand::Ping(args)) => ping::run(&args, context),
         Command::Lint(args) => lint::run(&args, context),
         Command::Crd => crd::run(context),

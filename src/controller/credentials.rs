@@ -6,13 +6,12 @@ use std::collections::BTreeMap;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::Api;
-use tokio::sync::{Mutex, OnceCell};
+use k8s_openapi::api::core::v1::Secret;
+use tokio::sync::OnceCell;
 
 use crate::api::ReleaseSetSpec;
 use crate::api::references::References;
-use crate::controller::context::{Context, within_deadline};
+use crate::controller::reader::{Reader, Unreadable};
 use crate::engine::policy::Policy;
 use crate::model::{ImageName, Repository};
 use crate::registry::keyring::Keyring;
@@ -44,13 +43,6 @@ pub struct PullSecrets<'a> {
     keyring: OnceCell<Keyring>,
 }
 
-/// Reads objects of one namespace, each at most once: of one look, however many images name it.
-pub struct Reader<'a> {
-    context: &'a Context,
-    namespace: &'a str,
-    secrets: Mutex<BTreeMap<String, Result<Content, String>>>,
-}
-
 /// What a Secret holds.
 #[derive(Clone)]
 enum Content {
@@ -77,18 +69,16 @@ pub fn wanted(spec: &ReleaseSetSpec, references: &References) -> BTreeMap<ImageN
 /// Reads what the spec names and gives each image its access. What cannot be used makes its images Unknown,
 /// with the reason, and stops nothing else.
 pub async fn read(
-    context: &Context,
-    namespace: &str,
+    reader: &Reader<'_>,
     policy: &Policy,
     wanted: &BTreeMap<ImageName, Wanted>,
 ) -> BTreeMap<ImageName, Access> {
-    let reader = Reader::new(context, namespace);
     let nothing = Wanted::default();
     let mut sources: BTreeMap<&Wanted, PullSecrets<'_>> = BTreeMap::new();
     let mut access = BTreeMap::new();
     for image in &policy.images {
         let wanted = wanted.get(&image.name).unwrap_or(&nothing);
-        let source = sources.entry(wanted).or_insert_with(|| PullSecrets::new(&reader, wanted));
+        let source = sources.entry(wanted).or_insert_with(|| PullSecrets::new(reader, wanted));
         let Some(repository) = image.place.repository() else { continue };
         let credentials = source.credentials(repository).await;
         let reached = Access { credentials, insecure: wanted.insecure, ..Access::default() };
@@ -99,10 +89,10 @@ pub async fn read(
 
 /// Names of the Secrets that a pod which runs the image pulls with. A service account that cannot be read adds
 /// none: kubelet then says which image it could not pull.
-pub async fn pull_secrets(context: &Context, namespace: &str, wanted: &Wanted) -> Vec<String> {
+pub async fn pull_secrets(reader: &Reader<'_>, wanted: &Wanted) -> Vec<String> {
     let mut names: Vec<String> = wanted.secret.clone().into_iter().collect();
-    if let Some(account) = &wanted.service_account {
-        let of_account = Reader::new(context, namespace).account(account).await.unwrap_or_default();
+    if let Some(name) = &wanted.service_account {
+        let of_account = reader.pull_secrets_of_account(name).await.unwrap_or_default();
         names.extend(of_account.into_iter().take(PULL_SECRETS_MAX));
     }
     names.sort();
@@ -125,9 +115,9 @@ impl<'a> PullSecrets<'a> {
         {
             keyring.add_unusable(why);
         }
-        if let Some(account) = &self.wanted.service_account {
-            match self.reader.account(account).await {
-                Ok(secrets) => self.add_all(&mut keyring, account, &secrets).await,
+        if let Some(name) = &self.wanted.service_account {
+            match account(self.reader, name).await {
+                Ok(secrets) => self.add_all(&mut keyring, name, &secrets).await,
                 Err(why) => keyring.add_unusable(why),
             }
         }
@@ -153,7 +143,7 @@ impl<'a> PullSecrets<'a> {
 
     async fn add(&self, keyring: &mut Keyring, secret: &str) -> Result<(), String> {
         let source = format!("the Secret {secret}");
-        let added = match self.reader.secret(secret).await? {
+        let added = match self::secret(self.reader, secret).await? {
             Content::DockerConfigJson(bytes) => keyring.add_docker_config_json(&source, &bytes),
             Content::Dockercfg(bytes) => keyring.add_dockercfg(&source, &bytes),
         };
@@ -167,56 +157,28 @@ impl CredentialSource for PullSecrets<'_> {
     }
 }
 
-// === impl Reader ===
-
-impl<'a> Reader<'a> {
-    /// A reader that has read nothing.
-    pub fn new(context: &'a Context, namespace: &'a str) -> Self {
-        Self { context, namespace, secrets: Mutex::default() }
-    }
-
-    async fn secret(&self, name: &str) -> Result<Content, String> {
-        let mut secrets = self.secrets.lock().await;
-        if let Some(known) = secrets.get(name) {
-            return known.clone();
-        }
-        let content = self.get_secret(name).await;
-        secrets.insert(name.to_owned(), content.clone());
-        content
-    }
-
-    async fn get_secret(&self, name: &str) -> Result<Content, String> {
-        let api: Api<Secret> = Api::namespaced(self.context.client.clone(), self.namespace);
-        match within_deadline("read the Secret", api.get_opt(name)).await {
-            Ok(Some(secret)) => content(name, secret),
-            Ok(None) => Err(format!(
-                "the Secret {name} does not exist in {}: create it with `kubectl create secret docker-registry {name}`",
-                self.namespace
-            )),
-            Err(error) => Err(format!("the Secret {name} cannot be read: {error}")),
-        }
-    }
-
-    /// Names of the pull secrets of a service account.
-    async fn account(&self, name: &str) -> Result<Vec<String>, String> {
-        let api: Api<ServiceAccount> = Api::namespaced(self.context.client.clone(), self.namespace);
-        match within_deadline("read the ServiceAccount", api.get_opt(name)).await {
-            Ok(Some(account)) => Ok(account
-                .image_pull_secrets
-                .unwrap_or_default()
-                .into_iter()
-                .map(|secret| secret.name)
-                .collect()),
-            Ok(None) => Err(format!(
-                "the ServiceAccount {name} does not exist in {}: create it or correct `serviceAccountName`",
-                self.namespace
-            )),
-            Err(error) => Err(format!("the ServiceAccount {name} cannot be read: {error}")),
-        }
+async fn secret(reader: &Reader<'_>, name: &str) -> Result<Content, String> {
+    match reader.secret(name).await {
+        Ok(secret) => content(name, &secret),
+        Err(Unreadable::Absent) => Err(format!(
+            "the Secret {name} does not exist in {}: create it with `kubectl create secret docker-registry {name}`",
+            reader.namespace()
+        )),
+        Err(Unreadable::Refused(error)) => Err(format!("the Secret {name} cannot be read: {error}")),
     }
 }
 
-fn content(name: &str, secret: Secret) -> Result<Content, String> {
+async fn account(reader: &Reader<'_>, name: &str) -> Result<Vec<String>, String> {
+    reader.pull_secrets_of_account(name).await.map_err(|why| match why {
+        Unreadable::Absent => format!(
+            "the ServiceAccount {name} does not exist in {}: create it or correct `serviceAccountName`",
+            reader.namespace()
+        ),
+        Unreadable::Refused(error) => format!("the ServiceAccount {name} cannot be read: {error}"),
+    })
+}
+
+fn content(name: &str, secret: &Secret) -> Result<Content, String> {
     let kind = secret.type_.as_deref().unwrap_or("Opaque");
     let (key, content): (&str, fn(Vec<u8>) -> Content) = match kind {
         kind if kind == DOCKER_CONFIG_JSON.0 => (DOCKER_CONFIG_JSON.1, Content::DockerConfigJson),
@@ -228,8 +190,8 @@ fn content(name: &str, secret: Secret) -> Result<Content, String> {
             ));
         }
     };
-    let bytes = secret.data.and_then(|mut data| data.remove(key));
+    let bytes = secret.data.as_ref().and_then(|data| data.get(key));
     bytes
-        .map(|bytes| content(bytes.0))
+        .map(|bytes| content(bytes.0.clone()))
         .ok_or_else(|| format!("the Secret {name} has no key {key}: create it anew"))
 }

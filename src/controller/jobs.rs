@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::api::ReleaseSetStatus;
 use crate::controller::context::Context;
 use crate::controller::credentials::{self, Wanted};
+use crate::controller::reader::Reader;
 use crate::engine::decision::Decision;
 use crate::engine::policy::Policy;
 use crate::model::smoke::SmokeLog;
@@ -75,6 +76,7 @@ pub async fn start(
     set: &SetName,
     decision: &Decision,
     wanted: &BTreeMap<ImageName, Wanted>,
+    reader: &Reader<'_>,
 ) -> (Started, BTreeMap<Binding, SmokeView>) {
     let mut views = BTreeMap::new();
     let jobs = Jobs::new(context.client.clone());
@@ -86,7 +88,7 @@ pub async fn start(
             break;
         }
         let secrets = match wanted.get(&request.image) {
-            Some(wanted) => credentials::pull_secrets(context, &set.namespace, wanted).await,
+            Some(wanted) => credentials::pull_secrets(reader, wanted).await,
             None => Vec::new(),
         };
         let view = match jobs.start(set, request, &secrets).await {

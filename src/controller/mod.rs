@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod live;
 pub mod look;
 pub mod reach;
+pub mod reader;
 pub mod reconcile;
 pub mod room;
 pub mod startup;

@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
-use kube::Api;
 
 use crate::api::ReleaseSetSpec;
 use crate::api::references::References;
-use crate::controller::context::{Context, within_deadline};
+use crate::controller::reader::{Reader, Unreadable};
 use crate::model::ImageName;
 use crate::registry::{Access, Proxy, Tls, TlsPem};
 
@@ -29,8 +27,7 @@ struct Wanted {
 /// Reads the Secrets that the spec names and completes the access of each image. One that cannot be used makes its
 /// images Unknown, with the reason, and stops nothing else.
 pub async fn complete(
-    context: &Context,
-    namespace: &str,
+    reader: &Reader<'_>,
     spec: &ReleaseSetSpec,
     references: &References,
     access: &mut BTreeMap<ImageName, Access>,
@@ -40,7 +37,7 @@ pub async fn complete(
         let Some(access) = access.get_mut(&image) else { continue };
         if let Some(name) = wanted.certificates {
             if !certificates.contains_key(&name) {
-                let tls = match read(context, namespace, &name, CERTIFICATE_TYPES, "ca.crt").await {
+                let tls = match read(reader, &name, CERTIFICATE_TYPES, "ca.crt").await {
                     Ok(data) => tls(&name, &data),
                     Err(why) => Tls::unusable(why),
                 };
@@ -50,7 +47,7 @@ pub async fn complete(
         }
         if let Some(name) = wanted.proxy {
             if !proxies.contains_key(&name) {
-                let proxy = match read(context, namespace, &name, PROXY_TYPES, "address").await {
+                let proxy = match read(reader, &name, PROXY_TYPES, "address").await {
                     Ok(data) => proxy(&name, &data),
                     Err(why) => Proxy::unusable(why),
                 };
@@ -97,33 +94,27 @@ fn proxy(name: &str, data: &BTreeMap<String, ByteString>) -> Proxy {
 
 /// The keys of a Secret, or why there are none.
 async fn read(
-    context: &Context,
-    namespace: &str,
+    reader: &Reader<'_>,
     name: &str,
     types: [&str; 2],
     key: &str,
 ) -> Result<BTreeMap<String, ByteString>, String> {
-    let api: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
-    let secret = match within_deadline("read the Secret", api.get_opt(name)).await {
-        Ok(Some(secret)) => secret,
-        Ok(None) => {
-            return Err(format!(
-                "the Secret {name} does not exist in {namespace}; create it with `kubectl create secret generic \
-                 {name}` and the key `{key}`"
-            ));
-        }
-        Err(error) => {
-            return Err(format!(
-                "the Secret {name} cannot be read: {error}; check that the controller may get Secrets in {namespace}"
-            ));
-        }
-    };
+    let namespace = reader.namespace();
+    let secret = reader.secret(name).await.map_err(|why| match why {
+        Unreadable::Absent => format!(
+            "the Secret {name} does not exist in {namespace}; create it with `kubectl create secret generic {name}` and \
+             the key `{key}`"
+        ),
+        Unreadable::Refused(error) => format!(
+            "the Secret {name} cannot be read: {error}; check that the controller may get Secrets in {namespace}"
+        ),
+    })?;
     let kind = secret.type_.as_deref().unwrap_or("Opaque");
     if !types.contains(&kind) {
         let types = types.join(" or ");
         return Err(format!("the Secret {name} has type {kind}, not {types}; create it anew with that type"));
     }
-    Ok(secret.data.unwrap_or_default())
+    Ok(secret.data.clone().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::controller::context::{ApiError, Context, SetMemory};
 use crate::controller::credentials::Wanted;
 use crate::controller::live::{self, Live, WriteError};
 use crate::controller::look::Eyes;
+use crate::controller::reader::Reader;
 use crate::controller::{credentials, deletion, events, jobs, reach, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
@@ -196,9 +197,10 @@ impl<'a> Session<'a> {
 
     async fn run(mut self) -> Result<Action, ReconcileError> {
         let wanted = credentials::wanted(&self.spec, &self.references);
-        let namespace = &self.live.name.namespace;
-        let mut access = credentials::read(self.context, namespace, &self.policy, &wanted).await;
-        reach::complete(self.context, namespace, &self.spec, &self.references, &mut access).await;
+        let namespace = self.live.name.namespace.clone();
+        let reader = Reader::new(self.context, &namespace);
+        let mut access = credentials::read(&reader, &self.policy, &wanted).await;
+        reach::complete(&reader, &self.spec, &self.references, &mut access).await;
         // Sets take turns at a host that many of them ask.
         let asker: Arc<str> = self.live.name.to_string().into();
         for access in access.values_mut() {
@@ -221,7 +223,7 @@ impl<'a> Session<'a> {
         }
         // A grant that is not used now is worth nothing later.
         decision.commit = None;
-        let started = self.start_jobs(&mut decision, &wanted).await;
+        let started = self.start_jobs(&mut decision, &wanted, &reader).await;
         let (targets, again) = match self.follow().await {
             Ok(followed) => (followed.reports, followed.again),
             Err(stopped) => {
@@ -247,8 +249,9 @@ impl<'a> Session<'a> {
         &mut self,
         decision: &mut Decision,
         wanted: &BTreeMap<ImageName, Wanted>,
+        reader: &Reader<'_>,
     ) -> jobs::Started {
-        let (started, views) = jobs::start(self.context, &self.live.name, decision, wanted).await;
+        let (started, views) = jobs::start(self.context, &self.live.name, decision, wanted, reader).await;
         if !views.is_empty() {
             self.observation.smoke.extend(views);
             *decision = decide(&self.policy, &self.observation, self.context.clock.now());

@@ -5,6 +5,7 @@
 
 pub mod condition;
 pub mod evidence;
+mod hex;
 pub mod key_template;
 pub mod names;
 pub mod platform;
@@ -19,6 +20,7 @@ pub mod verify;
 
 pub use condition::{ConditionType, Reason};
 pub use evidence::{ImageEvidence, Revision};
+pub use hex::hex;
 pub use key_template::KeyTemplate;
 pub use names::{GateName, ImageName, SetName, TargetName};
 pub use platform::Platform;

@@ -6,6 +6,9 @@ use std::str::FromStr;
 /// Longest DNS label (RFC 1123 §2.1).
 pub const LABEL_MAX_BYTES: usize = 63;
 
+/// Label of everything that a ReleaseSet made (targets, smoke Jobs and their pods): its name.
+pub const SET_LABEL: &str = "tidegate.dev/set";
+
 /// Why a string is no DNS label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(

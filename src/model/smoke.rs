@@ -9,6 +9,9 @@ use crate::model::names::{GateName, ImageName};
 use crate::model::platform::Platform;
 use crate::model::reference::{Digest, Repository, Tag};
 
+/// Longest log of a failed smoke test that is kept (design §3): its end.
+pub const LOG_MAX_BYTES: usize = 4096;
+
 /// Pods of one binding that may be lost to evictions, drains and deletions beyond `attempts`: a drain of three
 /// nodes in a row.
 pub const DISRUPTED_PODS_MAX: u32 = 3;

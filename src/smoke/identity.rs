@@ -1,17 +1,14 @@
 //! What one smoke Job is named after, and what it says of itself when it is read back.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::Job;
 use sha2::{Digest as _, Sha256};
 
 use crate::model::smoke::{SmokeExpect, SmokeRun};
-use crate::model::{Binding, Digest, SmokeRequest};
+use crate::model::{Binding, Digest, SmokeRequest, hex};
 
-/// Label of a Job and its pods: name of the ReleaseSet.
-pub const SET_LABEL: &str = "tidegate.dev/set";
 /// Label of a Job and its pods: name of the gate.
 pub const GATE_LABEL: &str = "tidegate.dev/gate";
 /// Annotation of a Job: the binding, whole.
@@ -111,12 +108,7 @@ impl Identity {
             // No part can hold it, so that no two lists of parts read the same.
             hasher.update([0]);
         }
-        let hash = hasher.finalize();
-        hash.iter().take(NAME_HASH_DIGITS / 2).fold("tg-".to_owned(), |mut name, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(name, "{byte:02x}");
-            name
-        })
+        format!("tg-{}", hex(&hasher.finalize()[..NAME_HASH_DIGITS / 2]))
     }
 
     /// Digest of the child manifest under test.

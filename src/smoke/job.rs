@@ -8,8 +8,9 @@ use k8s_openapi::api::batch::v1::{
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+use crate::model::names::SET_LABEL;
 use crate::model::{SetName, SmokeRequest};
-use crate::smoke::identity::{GATE_LABEL, Identity, SET_LABEL};
+use crate::smoke::identity::{GATE_LABEL, Identity};
 use crate::smoke::pod::pod;
 
 /// What one attempt may take beside its own time-out: the grace period of 30 s, and as long for the Job

@@ -9,9 +9,9 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams, Preconditions};
 use serde::de::DeserializeOwned;
 
-use crate::model::smoke::SmokeView;
+use crate::model::names::SET_LABEL;
+use crate::model::smoke::{LOG_MAX_BYTES, SmokeView};
 use crate::model::{Hindrance, HindranceKind, SetName, SmokeRequest};
-use crate::smoke::identity::SET_LABEL;
 use crate::smoke::outcome::{self, JobEnd, SmokeJob};
 use crate::smoke::{job, pod::CONTAINER};
 use crate::telemetry::kube_call::{CallError, MESSAGE_MAX_BYTES, call, call_optional, clip};
@@ -26,8 +26,6 @@ const PAGES_MAX: usize = 4;
 const REFUSALS_MAX: u32 = 10;
 /// Lines kept of a failed container's log (issue "Smoke gate on a real node").
 const LOG_LINES: i64 = 20;
-/// Bytes kept of them: four such logs are a quarter of a status (design §3).
-const LOG_MAX_BYTES: usize = 4 * 1024;
 /// Bytes read of them. The API server cuts off the end, which is what is wanted: lines of 3 kB still come whole.
 const LOG_READ_MAX_BYTES: i64 = 64 * 1024;
 

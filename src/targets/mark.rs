@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::clearance::Committed;
 use crate::model::{SetName, TargetName};
 
-/// Label of a target: name of the ReleaseSet.
-pub const SET_LABEL: &str = "tidegate.dev/set";
+pub use crate::model::names::SET_LABEL;
 /// Annotation of a target: the mark, as compact JSON.
 pub const TARGET_ANNOTATION: &str = "tidegate.dev/target";
 /// Highest sequence of a mark that is believed: 2^53 - 1, what every reader of JSON holds exactly. A set that commits each

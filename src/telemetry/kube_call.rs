@@ -206,6 +206,7 @@ mod tests {
     #[test]
     fn a_long_text_is_cut_on_a_border() {
         assert_eq!(clip("short", 512), "short");
+        assert_eq!(clip("äöüß", 7), "äö…");
         let cut = clip(&"ä".repeat(400), MESSAGE_MAX_BYTES);
         assert!(cut.len() <= MESSAGE_MAX_BYTES && cut.ends_with("ä…"), "{}", cut.len());
         assert!(refused(500, "InternalError", &"x".repeat(4_000)).to_string().len() <= MESSAGE_MAX_BYTES);

@@ -4,6 +4,7 @@ mod check;
 mod cluster;
 mod explain;
 pub mod fixture;
+pub mod hands;
 mod lint;
 mod ping;
 mod retry;
@@ -20,6 +21,9 @@ fn help_says_what_it_does_and_every_exit_code() {
     insta::assert_snapshot!("help_registry_ping", call(&["registry", "ping", "--help"]).whole());
     insta::assert_snapshot!("help_lint", call(&["lint", "--help"]).whole());
     insta::assert_snapshot!("help_explain", call(&["explain", "--help"]).whole());
+    for command in ["doctor", "suspend", "resume", "pin", "unpin", "skip"] {
+        insta::assert_snapshot!(format!("help_{command}"), call(&[command, "--help"]).whole());
+    }
     insta::assert_snapshot!("help_retry", call(&["retry", "--help"]).whole());
     insta::assert_snapshot!("help_controller", call(&["controller", "--help"]).whole());
     insta::assert_snapshot!("help_demo", call(&["demo", "--help"]).whole());

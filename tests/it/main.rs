@@ -15,6 +15,8 @@ mod crd;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod flux;
+#[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 mod reach;

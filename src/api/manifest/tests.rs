@@ -72,9 +72,10 @@ fn other_objects_are_told_apart() {
 fn what_may_surprise_is_said() {
     let text = GOOD.replace(
         "spec:",
-        "spec:\n  pin: v1\n  targets: [{name: a, imagePolicy: {name: a, imageRepositoryRef: {name: b}}}]",
+        // Dismissals may stand in Git: those of the file and of `tidegate skip` add up.
+        "spec:\n  pin: v1\n  suspend: false\n  skip: [v0]\n  targets: [{name: a, imagePolicy: {name: a, imageRepositoryRef: {name: b}}}]",
     );
     let manifests = read(&format!("{text}status: {{}}\n")).unwrap();
     let fields: Vec<&str> = manifests[0].warnings.iter().map(|warning| warning.field.as_str()).collect();
-    assert_eq!(fields, ["spec.pin", "spec.targets[0].imagePolicy", "status"]);
+    assert_eq!(fields, ["spec.pin", "spec.suspend", "spec.targets[0].imagePolicy", "status"]);
 }

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{cut, time_text};
+use super::time_text;
 use crate::api::duration;
-use crate::api::schema::{BINDING_MAX_BYTES, CONDITION_MESSAGE_MAX_BYTES, LOG_MAX_BYTES, MESSAGE_MAX_BYTES};
+use crate::api::schema::{BINDING_MAX_BYTES, CONDITION_MESSAGE_MAX_BYTES, MESSAGE_MAX_BYTES};
 use crate::api::v1alpha1::{
     CandidateClock, CandidateStatus, CellStatus, ConditionStatus, EndedStatus, FAILURE_LOGS_MAX, FailureLog,
     GateStatus, ListedStatus, RECENT_MAX, ReleaseSetStatus, Summary, TargetStatus, VERDICTS_MAX,
@@ -15,8 +15,9 @@ use crate::engine::decision::{Candidate, CandidateImage, Cell, Decision, GateRep
 use crate::engine::policy::{Policy, TargetPolicy};
 use crate::engine::record::{CandidateRecord, Ended};
 use crate::engine::report::{ConditionReport, TargetReports};
-use crate::model::smoke::SmokeLog;
+use crate::model::smoke::{LOG_MAX_BYTES, SmokeLog};
 use crate::model::{ConditionType, SmokeVerdict, TargetState};
+use crate::telemetry::kube_call::clip;
 
 /// Most bytes of a status as JSON (design §3). `promoted`, `floor` and `history` are never dropped for it: a set of
 /// 32 images and 16 platforms may pass it with them alone, far below etcd's 1.5 MiB.
@@ -95,7 +96,7 @@ fn condition_status(
         condition: condition.to_owned(),
         status: status.to_owned(),
         reason: report.reason.as_str().to_owned(),
-        message: cut(&report.message, CONDITION_MESSAGE_MAX_BYTES),
+        message: clip(&report.message, CONDITION_MESSAGE_MAX_BYTES),
         last_transition_time: before
             .map_or_else(|| time_text(now), |before| before.last_transition_time.clone()),
         observed_generation: Some(generation),
@@ -132,7 +133,7 @@ fn candidate_status(candidate: &Candidate) -> CandidateStatus {
             consumed: duration::Text(clock.consumed).to_string(),
             running_since: clock.running_since.map(time_text),
         }),
-        blocked_by: blocked_by.as_deref().map(|text| cut(text, MESSAGE_MAX_BYTES)),
+        blocked_by: blocked_by.as_deref().map(|text| clip(text, MESSAGE_MAX_BYTES)),
         blocked_since: blocked_since.map(time_text),
         cells: candidate.images.iter().flat_map(absent).collect(),
         gates: candidate.gates.iter().map(gate_status).collect(),
@@ -160,7 +161,7 @@ fn gate_status(gate: &GateReport) -> GateStatus {
 
 fn verdict_status(verdict: &SmokeVerdict) -> VerdictStatus {
     VerdictStatus {
-        binding: cut(verdict.binding.as_str(), BINDING_MAX_BYTES),
+        binding: clip(verdict.binding.as_str(), BINDING_MAX_BYTES),
         outcome: verdict.outcome.word().to_owned(),
         at: time_text(verdict.at),
         exit_code: verdict.exit_code,
@@ -173,7 +174,7 @@ fn verdict_status(verdict: &SmokeVerdict) -> VerdictStatus {
 fn failure_logs(previous: &ReleaseSetStatus, verdicts: &[SmokeVerdict]) -> Vec<FailureLog> {
     let new = verdicts.iter().filter_map(|verdict| {
         let SmokeLog { gate, text } = verdict.log.as_ref()?;
-        let log = cut(text, LOG_MAX_BYTES);
+        let log = clip(text, LOG_MAX_BYTES);
         Some(FailureLog { gate: gate.to_string(), at: time_text(verdict.at), log })
     });
     let mut logs: Vec<FailureLog> = new.collect();
@@ -227,7 +228,7 @@ fn summary(candidate: &Candidate) -> Summary {
         candidate: candidate.tag.to_string(),
         images: format!("{present}/{cells}"),
         gates: format!("{passed}/{gates}"),
-        blocked_by: candidate.record.blocked_by.as_deref().map(|text| cut(text, MESSAGE_MAX_BYTES)),
+        blocked_by: candidate.record.blocked_by.as_deref().map(|text| clip(text, MESSAGE_MAX_BYTES)),
         blocked_since: candidate.record.blocked_since.map(time_text),
     }
 }
@@ -244,7 +245,7 @@ fn listed_status(listed: &Listed) -> ListedStatus {
 }
 
 fn message(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| cut(text, MESSAGE_MAX_BYTES))
+    (!text.is_empty()).then(|| clip(text, MESSAGE_MAX_BYTES))
 }
 
 /// Leaves the `count` newest verdicts, in their order.

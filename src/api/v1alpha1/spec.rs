@@ -53,7 +53,8 @@ pub struct ReleaseSetSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::tag", extend("example" = "main-3f9ac1d-1767225600"))]
     pub pin: Option<String>,
-    /// Tags that are dismissed and never promoted without `pin`. Absent means none.
+    /// Tags that are dismissed and never promoted without `pin`. Absent means none. Those in Git and those of
+    /// `tidegate skip` add up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::skip", extend("example" = ["main-3f9ac1d-1767225600"]))]
     pub skip: Vec<String>,

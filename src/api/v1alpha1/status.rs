@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::{rules, schema};
 use crate::engine::policy::{GATES_MAX, IMAGES_MAX, PLATFORMS_MAX, TARGETS_MAX};
 
-/// Most kept verdicts (design §3).
-pub const VERDICTS_MAX: usize = 64;
+pub use crate::engine::gates::VERDICTS_MAX;
 /// Most ended candidates that are kept (design §3).
 pub const RECENT_MAX: usize = 5;
 /// Most logs of failed smoke tests (design §3).

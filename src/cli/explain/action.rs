@@ -6,11 +6,9 @@ use crate::cli::explain::facts::Facts;
 /// What to do next, as a sentence without a final period.
 pub(super) fn next(facts: &Facts<'_>, candidates: &[Candidate]) -> String {
     let (metadata, status) = (&facts.found.object.metadata, &facts.found.status);
-    let set = format!(
-        "releaseset {} -n {}",
-        metadata.name.as_deref().unwrap_or_default(),
-        metadata.namespace.as_deref().unwrap_or_default()
-    );
+    let (name, namespace) =
+        (metadata.name.as_deref().unwrap_or_default(), metadata.namespace.as_deref().unwrap_or_default());
+    let set = format!("releaseset {name} -n {namespace}");
     if metadata.deletion_timestamp.is_some() {
         return "none: it is being deleted".to_owned();
     }
@@ -21,7 +19,8 @@ pub(super) fn next(facts: &Facts<'_>, candidates: &[Candidate]) -> String {
         return match stalled.reason.as_str() {
             "FloorNotOrdered" => {
                 format!(
-                    "set spec.pin to the tag to promote, or change spec.candidates (`kubectl edit {set}`)"
+                    "pin the tag to promote (`{} pin {name} TAG -n {namespace}`), or change spec.candidates",
+                    facts.program
                 )
             }
             "TargetTaken" => "rename the target, or hand the object of that name over".to_owned(),
@@ -30,9 +29,7 @@ pub(super) fn next(facts: &Facts<'_>, candidates: &[Candidate]) -> String {
         };
     }
     if facts.found.spec.suspend == Some(true) {
-        return format!(
-            "when it may go on: `kubectl patch {set} --type=merge -p '{{\"spec\":{{\"suspend\":null}}}}'`"
-        );
+        return format!("when it may go on: `{} resume {name} -n {namespace}`", facts.program);
     }
     if !facts.is_up_to_date() {
         return "wait for the controller to look at the spec as it is now; if it stays so, see whether it runs".to_owned();

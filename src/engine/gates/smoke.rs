@@ -1,7 +1,6 @@
 //! Smoke gates: which tests a candidate needs, what is known of them, which start now (docs/adr/0004).
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -12,7 +11,9 @@ use crate::engine::observation::Observation;
 use crate::engine::policy::{Gate, GateKind, Policy, SmokeGate, When};
 use crate::engine::record::Phase;
 use crate::model::smoke::{HindranceKind, SmokeRelease, SmokeRun};
-use crate::model::{Binding, Digest, Platform, SmokeOutcome, SmokeRequest, SmokeVerdict, SmokeView, Tag};
+use crate::model::{
+    Binding, Digest, Platform, SmokeOutcome, SmokeRequest, SmokeVerdict, SmokeView, Tag, hex,
+};
 
 /// Most smoke tests of one set that run at once when nothing else is set (failure sequence 24).
 pub const SMOKE_RUNNING_MAX: u16 = 4;
@@ -72,8 +73,13 @@ fn retry(observation: &Observation, gate: &Gate) -> u32 {
 /// The tests of one smoke gate, one for each platform.
 fn tests<'a>(policy: &'a Policy, smoke: &'a SmokeGate, seen: Seen<'a>) -> impl Iterator<Item = Test<'a>> {
     let image = policy.image(&smoke.image);
+    let shown = match smoke.when {
+        When::ImagePresent => None,
+        When::Complete => release(policy, seen).map(|release| (fingerprint(&release), release)),
+    };
     let cells = seen.images.iter().find(|image| image.name == smoke.image).map(|image| &image.cells);
     image.into_iter().flat_map(move |image| {
+        let shown = shown.clone();
         smoke.platforms_of(image).iter().map(move |platform| {
             let cell = cells.and_then(|cells| cells.iter().find(|cell| &cell.platform == platform));
             let digest = cell.and_then(|cell| cell.sighting.present());
@@ -82,9 +88,8 @@ fn tests<'a>(policy: &'a Policy, smoke: &'a SmokeGate, seen: Seen<'a>) -> impl I
                 let (binding, release) = match smoke.when {
                     When::ImagePresent => (Binding::of_image(repository, platform, digest, hash), None),
                     When::Complete => {
-                        let release = release(policy, seen)?;
-                        let shown = fingerprint(&release);
-                        (Binding::of_release(repository, platform, digest, hash, &shown), Some(release))
+                        let (fingerprint, release) = shown.clone()?;
+                        (Binding::of_release(repository, platform, digest, hash, &fingerprint), Some(release))
                     }
                 };
                 Some(Subject { binding, digest: digest.clone(), release })
@@ -114,11 +119,7 @@ fn fingerprint(release: &SmokeRelease) -> String {
     for (name, image) in &release.images {
         hasher.update(format!("\n{name} {image}"));
     }
-    hasher.finalize().iter().fold("release:".to_owned(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    format!("release:{}", hex(&hasher.finalize()))
 }
 
 /// Where one smoke gate of a candidate stands: its worst test.
@@ -129,9 +130,10 @@ pub(in crate::engine) fn judge(
     smoke: &SmokeGate,
     seen: Seen<'_>,
 ) -> Judgement {
-    let several = tests(policy, smoke, seen).count() > 1;
+    let tests: Vec<Test<'_>> = tests(policy, smoke, seen).collect();
+    let several = tests.len() > 1;
     let mut worst = Judgement { state: GateState::Passed, reason: None, message: "passed".to_owned() };
-    for Test { platform, subject } in tests(policy, smoke, seen) {
+    for Test { platform, subject } in tests {
         let on = if several { format!(" on {platform}") } else { String::new() };
         let judged = match subject {
             None => Judgement {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use http::{StatusCode, header};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::Digest;
 use crate::model::sighting::{DefectKind, DoubtKind};
+use crate::model::{Digest, hex};
 use crate::registry::evidence::manifest;
 use crate::registry::verdict::Absence;
 use crate::registry::wire::session::Session;
@@ -147,9 +147,5 @@ fn content_type(reply: &Reply) -> String {
 }
 
 fn digest_of(bytes: &[u8]) -> Option<Digest> {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity("sha256:".len() + 64);
-    text.push_str("sha256:");
-    Sha256::digest(bytes).iter().try_for_each(|byte| write!(text, "{byte:02x}")).ok()?;
-    text.parse().ok()
+    format!("sha256:{}", hex(&Sha256::digest(bytes))).parse().ok()
 }

@@ -8,6 +8,7 @@ use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
 use tidegate::api::{manifest, validate};
 use tidegate::controller::context::Context;
 use tidegate::controller::credentials::{pull_secrets, read, wanted};
+use tidegate::controller::reader::Reader;
 use tidegate::embedded::api::{ApiFault, ApiServer, Verb};
 use tidegate::registry::{Client, Credentials};
 use tidegate::telemetry::metrics::Metrics;
@@ -68,9 +69,10 @@ impl World {
             validate::policy(&spec, 1).unwrap(),
             wanted(&spec, &tidegate::api::references::References::default()),
         );
-        let access = read(&self.context, "acme", &policy, &wanted).await;
+        let reader = Reader::new(&self.context, "acme");
+        let access = read(&reader, &policy, &wanted).await;
         let (name, access) = access.into_iter().next().unwrap();
-        (access.credentials, pull_secrets(&self.context, "acme", &wanted[&name]).await)
+        (access.credentials, pull_secrets(&reader, &wanted[&name]).await)
     }
 }
 

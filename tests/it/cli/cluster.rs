@@ -1,5 +1,7 @@
 //! An API server on loopback for the commands that ask a cluster, with a kubeconfig that names it.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
@@ -36,6 +38,8 @@ pub struct Kube {
     pub api: ApiServer,
     folder: Folder,
     serving: tokio::task::JoinHandle<()>,
+    /// The set that somebody else writes to before the next patch arrives.
+    meddled: Arc<Mutex<Option<String>>>,
 }
 
 // === impl Kube ===
@@ -52,9 +56,19 @@ impl Kube {
     pub async fn start(name: &str) -> Self {
         let api = ApiServer::new(Clock::system());
         let service = api.service("cli");
+        let meddled = Arc::new(Mutex::new(None::<String>));
+        let (other, others, world) = (api.client("somebody", "acme"), Arc::clone(&meddled), api.clone());
         let pass = move |request: Request| {
-            let service = service.clone();
+            let (service, other, revision) = (service.clone(), other.clone(), world.revision());
+            let name = (request.method() == http::Method::PATCH).then(|| take(&others, request.uri().path()));
             async move {
+                if let Some(name) = name.flatten() {
+                    let patch = Patch::Merge(
+                        json!({"metadata": {"labels": {"somebody": format!("wrote-after-{revision}")}}}),
+                    );
+                    let sets: Api<ReleaseSet> = Api::namespaced(other, "acme");
+                    sets.patch(&name, &PatchParams::default(), &patch).await.unwrap();
+                }
                 let (parts, body) = request.into_parts();
                 let body = to_bytes(body, BODY_MAX_BYTES).await.unwrap();
                 let reply = service.oneshot(Request::from_parts(parts, body.into())).await.unwrap();
@@ -75,7 +89,12 @@ impl Kube {
             "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests", "namespace": "acme"}}],
         });
         std::fs::write(folder.0.join("config"), config.to_string()).unwrap();
-        Self { api, folder, serving }
+        Self { api, folder, serving, meddled }
+    }
+
+    /// Has somebody else write to `name` when the next patch of it is on its way, once.
+    pub fn meddle_with(&self, name: &str) {
+        *self.meddled.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
     }
 
     fn sets(&self) -> Api<ReleaseSet> {
@@ -110,6 +129,11 @@ impl Kube {
         let call = Call::new(args).env("KUBECONFIG", self.kubeconfig());
         tokio::task::spawn_blocking(|| call.answer()).await.unwrap()
     }
+}
+
+/// The set of `path` if it is the one to meddle with, and then no more.
+fn take(meddled: &Mutex<Option<String>>, path: &str) -> Option<String> {
+    meddled.lock().unwrap_or_else(PoisonError::into_inner).take_if(|name| path.ends_with(&format!("/{name}")))
 }
 
 impl Drop for Kube {

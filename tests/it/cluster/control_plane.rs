@@ -15,6 +15,7 @@ use kube::{Api, Client, Config};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
+use super::audit::{self, Write};
 use super::certificates::{Authority, Identity, write_service_account_keys};
 use super::server::{Server, folder, free_port};
 use super::tools::Tools;
@@ -60,6 +61,11 @@ impl ControlPlane {
         path
     }
 
+    /// What was written to objects of that namespace so far, oldest first; of which kinds: [`audit::POLICY`].
+    pub fn writes(&self, namespace: &str) -> Vec<Write> {
+        audit::read(&self.apiserver.folder().join("audit.log"), namespace)
+    }
+
     /// Makes a namespace whose name begins with `prefix` and is not used by any other test.
     pub async fn namespace(&self, client: &Client, prefix: &str) -> String {
         let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
@@ -83,6 +89,7 @@ impl ControlPlane {
             &authority.user("kube-apiserver-kubelet-client", "system:masters"),
         );
         fs::write(files.join("ca.crt"), &authority.certificate).expect("the folder is ours");
+        fs::write(files.join("audit-policy.yaml"), audit::POLICY).expect("the folder is ours");
         write_service_account_keys(&files);
         let kubeconfig = files.join("admin.kubeconfig");
         write_kubeconfig(&kubeconfig, &url, &authority, &authority.user("admin", "system:masters"));
@@ -138,6 +145,8 @@ fn apiserver_arguments(port: u16, etcd_url: &str) -> Vec<String> {
             "--service-account-key-file=service-accounts.pub",
             "--service-account-signing-key-file=service-accounts.key",
             "--service-cluster-ip-range=10.96.0.0/16",
+            "--audit-policy-file=audit-policy.yaml",
+            "--audit-log-path=audit.log",
             "--kubelet-client-certificate=kubelet-client.crt",
             "--kubelet-client-key=kubelet-client.key",
         ]

@@ -2,6 +2,7 @@
 //! ([`node::NodeCluster`]), distribution ([`registry::Registry`]), what is pushed to it ([`push::Pusher`],
 //! [`probe::ProbeImage`]) and what it is asked ([`counter::Counter`]). All on loopback, none outliving the test process.
 
+pub mod audit;
 pub mod certificates;
 pub mod control_plane;
 pub mod counter;
