@@ -5,6 +5,7 @@ mod two;
 
 mod bad_input;
 mod commit;
+mod defined;
 mod deletion;
 mod leave;
 mod life;
