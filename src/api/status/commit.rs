@@ -26,7 +26,7 @@ fn set_promoted(status: &mut ReleaseSetStatus, promoted: &Promoted, floor: Floor
     let promoted = promoted_status(promoted);
     status.candidates.retain(|candidate| candidate.tag != promoted.tag);
     status.summary.take_if(|summary| summary.candidate == promoted.tag);
-    // They spoke of the release before.
+    // They spoke of what was committed before.
     status.conditions.retain(|condition| !super::render::is_of_promoted_tags(condition));
     status.history.insert(0, history_entry(&promoted));
     status.history.truncate(history_limit.clamp(1, HISTORY_MAX));
