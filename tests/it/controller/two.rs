@@ -272,6 +272,10 @@ impl Paper {
         self.0.lock().unwrap().insert((path.to_owned(), tag.to_owned()));
     }
 
+    pub fn remove(&self, path: &str, tag: &str) {
+        self.0.lock().unwrap().remove(&(path.to_owned(), tag.to_owned()));
+    }
+
     fn digest(&self, repository: &Repository, tag: &Tag) -> Sighting<Digest> {
         let key = (repository.path().to_owned(), tag.to_string());
         if self.0.lock().unwrap().contains(&key) {
