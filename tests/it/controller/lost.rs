@@ -15,7 +15,7 @@ const MAP: &str = "acme-release";
 async fn promoted() -> (World, Leader) {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     for tag in ["main-1", "main-2", "main-3"] {
         a.release(&world, SET, tag).await;
     }
@@ -29,7 +29,7 @@ async fn sequence(world: &World) -> Option<i64> {
 
 async fn recreate(world: &World) {
     world.sets().delete(SET, &DeleteParams::default()).await.unwrap();
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,7 +84,7 @@ async fn sequence_04_c_of_two_marks_the_higher_counts_and_one_that_cannot_be_rea
     let second: k8s_openapi::api::core::v1::ConfigMap = serde_json::from_value(second).unwrap();
     world.api().create(&PostParams::default(), &second).await.unwrap();
     world.sets().delete(SET, &DeleteParams::default()).await.unwrap();
-    let mut spec = world.spec();
+    let mut spec = World::spec();
     spec["targets"] = two;
     world.create(SET, spec).await;
     let server = world.server.as_ref().unwrap();
@@ -137,7 +137,7 @@ async fn sequence_04_d_a_forged_mark_promotes_nothing() {
 async fn sequence_04_e_a_status_from_an_older_backup_is_continued() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     a.release(&world, SET, "main-1").await;
     let backup = world.sets().get(SET).await.unwrap().status;
     a.release(&world, SET, "main-2").await;
