@@ -6,8 +6,8 @@ use tidegate::engine::order::Order;
 
 use super::{AMD64, assert_told, commits, followed, pass, promoted, push_all, told, world};
 
-fn marked(sequence: i64, tag: Option<&str>) -> Option<Marks> {
-    Some(Marks::Highest { sequence, tag: tag.map(|tag| tag.parse().unwrap()) })
+fn marked(sequence: i64, tag: Option<&str>) -> Marks {
+    Marks::Highest { sequence, tag: tag.map(|tag| tag.parse().unwrap()) }
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn sequence_04_an_older_status_goes_on_from_the_highest_mark() {
 #[test]
 fn sequence_04_the_same_tag_at_a_higher_sequence_is_committed_again() {
     let mut world = promoted(1);
-    world.marks = marked(7, Some("main-1"));
+    world.marks = Some(marked(7, Some("main-1")));
     world.pushed.clear();
     world.restart();
     pass(&mut world, 120);
@@ -66,7 +66,7 @@ fn sequence_04_the_same_tag_at_a_higher_sequence_is_committed_again() {
 #[test]
 fn sequence_04_a_mark_without_a_tag_goes_on_with_what_is_promoted() {
     let mut world = promoted(1);
-    world.marks = marked(9, None);
+    world.marks = Some(marked(9, None));
     world.commits.last_mut().unwrap().sequence = 9;
     pass(&mut world, 60);
     assert_eq!(commits(&world)[1..], ["main-1/10"]);
@@ -94,14 +94,14 @@ fn sequence_04_an_unreadable_target_blocks_pins_too_and_is_no_alarm() {
 fn sequence_04_a_forged_mark_is_named_and_holds() {
     let mut world = promoted(1);
     for forged in [i64::MAX, MARK_SEQUENCE_MAX + 1] {
-        world.marks = marked(forged, Some("main-1"));
+        world.marks = Some(marked(forged, Some("main-1")));
         push_all(&mut world, "main-2", AMD64, 1);
         pass(&mut world, 120);
         assert_eq!(commits(&world).len(), 1);
         assert_told(&world, "Ready", "True/Succeeded", &forged.to_string());
     }
     for nonsense in [i64::MIN, -1, 0, 1] {
-        world.marks = marked(nonsense, Some("main-9"));
+        world.marks = Some(marked(nonsense, Some("main-9")));
         world.reconcile();
         assert_told(&world, "Ready", "True/Succeeded", "is promoted");
     }
@@ -112,7 +112,7 @@ fn sequence_04_a_forged_mark_is_named_and_holds() {
 fn sequence_04_a_mark_without_a_place_waits_for_a_pin() {
     let mut world = world(|_| {});
     push_all(&mut world, "main-1", AMD64, 1);
-    world.marks = marked(4, Some("v1"));
+    world.marks = Some(marked(4, Some("v1")));
     pass(&mut world, 120);
     assert!(world.commits.is_empty());
     assert_told(&world, "Stalled", "True/FloorNotOrdered", "does not accept v1");
@@ -147,10 +147,10 @@ fn sequence_04_not_before_counts_as_recorded() {
     let mut world = world(|parts| parts.candidates.not_before = Some("main-3".parse().unwrap()));
     push_all(&mut world, "main-2", AMD64, 1);
     push_all(&mut world, "main-3", AMD64, 1);
-    world.marks = marked(0, Some("main-2"));
+    world.marks = Some(marked(0, Some("main-2")));
     pass(&mut world, 120);
     assert!(world.commits.is_empty());
-    world.marks = marked(0, Some("main-3"));
+    world.marks = Some(marked(0, Some("main-3")));
     pass(&mut world, 120);
     assert_eq!(commits(&world), ["main-3/1"]);
 }
@@ -164,7 +164,7 @@ fn sequence_04_a_mark_that_cannot_be_ordered_is_no_stall() {
         ));
     });
     push_all(&mut world, "main-1", AMD64, 1);
-    world.marks = marked(4, Some("main-1"));
+    world.marks = Some(marked(4, Some("main-1")));
     pass(&mut world, 120);
     assert!(world.commits.is_empty() && !told(&world).contains_key("Stalled"));
     assert_told(&world, "Ready", "False/OrderUntold", "ImagePolicy/app was not found");
