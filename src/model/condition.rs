@@ -123,6 +123,9 @@ words!(
         Gone,
         /// Event: a new candidate is followed.
         CandidateFound,
+        /// Event: a target of a deleted set could not be deleted, so that the set stays. Next: mend what the message
+        /// names, or set `spec.deletionPolicy` to `Retain`.
+        TargetNotDeleted,
         /// Event: what `spec.candidates.policyRef` names now is not above the floor, and is ignored. Next: pin it, if
         /// it is wanted.
         CandidateOlder,
