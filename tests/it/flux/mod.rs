@@ -7,6 +7,8 @@ pub mod controllers;
 pub mod git;
 pub mod objects;
 pub mod source;
+pub mod stage;
 pub mod world;
 
+mod scenes;
 mod selftest;

@@ -1,0 +1,67 @@
+//! What the product exists for, end to end on real parts, in both wirings of `examples/` and, to show that the assertion can
+//! fail, the same timeline without Tidegate.
+
+mod half_rolled;
+
+use super::stage::{Stage, Wiring};
+
+const SUITE: &str = "Flux end to end";
+
+/// One step of a timeline.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// CI pushes these siblings of a release, one after the other.
+    Push(&'static [&'static str], u32),
+    /// After one more look this release still runs.
+    Stays(u32),
+    /// After one more look this release runs.
+    Moves(u32),
+}
+
+/// Plays a timeline in both wirings, and demands the proof of both.
+async fn play(changes: &[(&str, &str)], timeline: &[Step]) {
+    futures::join!(
+        play_in(Wiring::OneCommit, changes, timeline),
+        play_in(Wiring::ConfigMap, changes, timeline),
+    );
+}
+
+/// Plays it with Tidegate in both wirings, and without: there the proof must fail.
+async fn play_beside_naive(timeline: &[Step]) {
+    futures::join!(play(&[], timeline), half_rolls(timeline));
+}
+
+async fn play_in(wiring: Wiring, changes: &[(&str, &str)], timeline: &[Step]) {
+    let Some(stage) = Stage::open(SUITE, wiring, changes).await else { return };
+    for step in timeline {
+        match step {
+            Step::Push(names, number) => {
+                for name in *names {
+                    stage.push(name, *number).await;
+                }
+            }
+            Step::Stays(number) => stage.stays(*number).await,
+            Step::Moves(number) => stage.moves(*number).await,
+        }
+    }
+    assert_eq!(stage.proof().await, Ok(()), "{wiring:?}");
+    stage.end().await;
+}
+
+async fn half_rolls(timeline: &[Step]) {
+    let Some(stage) = Stage::open(SUITE, Wiring::Naive, &[]).await else { return };
+    for step in timeline {
+        match step {
+            Step::Push(names, number) => {
+                for name in *names {
+                    stage.push(name, *number).await;
+                }
+            }
+            Step::Stays(number) => stage.stays(*number).await,
+            Step::Moves(_) => stage.look().await,
+        }
+    }
+    let fault = stage.proof().await.expect_err("the naive wiring half-rolls");
+    assert!(fault.contains("before all its siblings were there"), "{fault}");
+    stage.end().await;
+}
