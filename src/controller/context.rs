@@ -53,6 +53,12 @@ pub struct SetMemory {
     pub extension_told: Option<String>,
     /// Jobs of gates that an earlier spec had were looked for.
     pub old_jobs_sought: bool,
+    /// Targets that an earlier spec had were looked for, and lost their marks.
+    pub removed_sought: bool,
+    /// At the last look a target carried a higher sequence than the set.
+    pub targets_ahead: bool,
+    /// The refusal that keeps a deleted set, of which an Event told, so that it is told once.
+    pub refusal_told: Option<String>,
 }
 
 /// Why a call to the API server failed. After a time-out it is unknown whether a write happened: the next step

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use kube::api::{Api, ApiResource, DynamicObject, PostParams};
-use serde_json::Value;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
 
 use crate::api::status::{lost_fields, merge_into};
 use crate::api::{ReleaseSet, ReleaseSetStatus};
@@ -24,6 +24,8 @@ pub struct Live {
     pub requested_at: Option<String>,
     /// `metadata.annotations`.
     pub annotations: BTreeMap<String, String>,
+    /// `metadata.finalizers`.
+    pub finalizers: Vec<String>,
     /// Its status, ours.
     pub status: ReleaseSetStatus,
     object: DynamicObject,
@@ -97,6 +99,7 @@ impl Live {
             deleting: metadata.deletion_timestamp.is_some(),
             requested_at: annotations.get("reconcile.fluxcd.io/requestedAt").cloned(),
             annotations,
+            finalizers: metadata.finalizers.clone().unwrap_or_default(),
             status,
             name,
             object,
@@ -139,6 +142,34 @@ impl Live {
         };
         context.metrics.count_write(kind, outcome);
         result
+    }
+
+    /// Writes `metadata.finalizers` over this read, by a merge patch that carries uid and resourceVersion: refused when
+    /// anything was written since. The object may be gone afterwards, when it is being deleted and none is left.
+    ///
+    /// # Errors
+    /// [`WriteError`]. After a time-out it is unknown whether the write happened.
+    pub async fn write_finalizers(
+        &self,
+        context: &Context,
+        finalizers: &[String],
+    ) -> Result<Self, WriteError> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(context.client.clone(), &self.name.namespace, &resource());
+        let patch = Patch::Merge(json!({"metadata": {
+            "uid": self.name.uid,
+            "resourceVersion": self.object.metadata.resource_version,
+            "finalizers": finalizers,
+        }}));
+        let params = PatchParams::default();
+        let call = api.patch(&self.name.name, &params, &patch);
+        let reply = within_deadline("write the finalizers", call).await;
+        let outcome = if reply.is_ok() { "ok" } else { "error" };
+        context.metrics.count_write("finalizer", outcome);
+        match reply {
+            Err(error) if error.source.is_conflict() || error.source.is_not_found() => Err(WriteError::Stale),
+            reply => Ok(Self::new(reply?)?),
+        }
     }
 
     async fn put(&self, context: &Context, status: &ReleaseSetStatus) -> Result<Self, WriteError> {

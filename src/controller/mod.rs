@@ -5,6 +5,7 @@
 
 pub mod context;
 pub mod credentials;
+pub mod deletion;
 pub mod events;
 pub mod jobs;
 pub mod live;

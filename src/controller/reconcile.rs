@@ -23,7 +23,7 @@ use crate::controller::credentials::Wanted;
 use crate::controller::live::{self, Live, WriteError};
 use crate::controller::look::Eyes;
 use crate::controller::reader::Reader;
-use crate::controller::{credentials, events, jobs, reach, targets};
+use crate::controller::{credentials, deletion, events, jobs, reach, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
 use crate::engine::observation::{Marks, Observation};
@@ -35,6 +35,7 @@ use crate::model::{ImageName, Problem, Reason, TargetState};
 use crate::registry::Depth;
 use crate::smoke::outcome::{self, JobEnd, SmokeJob};
 use crate::smoke::runner::SmokeError;
+use crate::targets::Stopped;
 use crate::telemetry::metrics::SetLabels;
 
 /// Most commits of one reconcile: one, then a decision from its reply. A second would need a candidate that
@@ -78,6 +79,8 @@ struct Session<'a> {
     jobs: Vec<SmokeJob>,
     before: ReleaseSetStatus,
     ended: Vec<crate::engine::record::Ended>,
+    /// Why no target may be written now.
+    hold: Option<String>,
 }
 
 /// Reconciles one set: reads it, looks, decides, acts, reports.
@@ -85,12 +88,12 @@ struct Session<'a> {
 /// # Errors
 /// When the API server fails or the status cannot be understood; the caller backs off and calls again.
 pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result<Action, ReconcileError> {
-    let Some(live) = live::read(context, namespace, name).await? else {
+    let Some(mut live) = live::read(context, namespace, name).await? else {
         context.forget(namespace, name);
         return Ok(Action::await_change());
     };
     if live.deleting {
-        return Ok(Action::await_change());
+        return Ok(deletion::finish(context, &live).await);
     }
     let spec = match serde_json::from_value::<ReleaseSetSpec>(live.spec()) {
         Ok(spec) => spec,
@@ -104,7 +107,15 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
         Ok(policy) => policy,
         Err(problems) => return stall(context, live, Reason::InvalidSpec, &problems).await,
     };
-    let session = Session::open(context, live, spec, references, policy).await?;
+    let hold = match deletion::prepare(context, &live, spec.deletion_policy).await {
+        Ok(prepared) => {
+            live = prepared.unwrap_or(live);
+            None
+        }
+        Err(WriteError::Stale) => return Ok(Action::requeue(AGAIN)),
+        Err(error) => Some(format!("is not written before the finalizer {}: {error}", deletion::FINALIZER)),
+    };
+    let session = Session::open(context, live, spec, references, policy, hold).await?;
     // On the heap: a reconcile holds a whole set, and many wait at once.
     Box::pin(session.run()).await
 }
@@ -141,6 +152,7 @@ impl<'a> Session<'a> {
         spec: ReleaseSetSpec,
         references: References,
         policy: Policy,
+        hold: Option<String>,
     ) -> Result<Session<'a>, ReconcileError> {
         let mut memory = context.take_memory(&live.name, live.generation);
         if live.requested_at.is_some() && live.requested_at != live.status.last_handled_reconcile_at {
@@ -156,12 +168,13 @@ impl<'a> Session<'a> {
         context.smoke_room.saw(&live.name, jobs::running(&jobs));
         let smoke = outcome::views(&jobs);
         let record = status::record(&live.status)?;
+        let marks = targets::marks(context, &live, &policy, &memory).await;
         let observation = Observation {
             deleting: live.deleting,
             record,
             memory: std::mem::take(&mut memory.memory),
             smoke,
-            marks: Marks::InStep,
+            marks,
             named: None,
             retries: jobs::retries(&live.annotations),
             smoke_running_max: Some(context.smoke_running_max),
@@ -178,6 +191,7 @@ impl<'a> Session<'a> {
             jobs,
             before,
             ended: Vec::new(),
+            hold,
         })
     }
 
@@ -210,8 +224,8 @@ impl<'a> Session<'a> {
         // A grant that is not used now is worth nothing later.
         decision.commit = None;
         let started = self.start_jobs(&mut decision, &wanted, &reader).await;
-        let targets = match targets::sync(self.context, &self.live, &self.policy).await {
-            Ok(targets) => targets,
+        let (targets, again) = match self.follow().await {
+            Ok(followed) => (followed.reports, followed.again),
             Err(stopped) => {
                 tracing::info!(set = %self.live.name, "{stopped}");
                 self.keep();
@@ -220,7 +234,8 @@ impl<'a> Session<'a> {
         };
         self.remember_ended(&decision);
         let reported = self.report(&decision, &targets).await;
-        let action = self.next_action(&decision, &targets, started);
+        let action =
+            if again { Action::requeue(AGAIN) } else { self.next_action(&decision, &targets, started) };
         self.keep();
         match reported {
             Err(ReconcileError::Set(WriteError::Stale)) => Ok(Action::requeue(AGAIN)),
@@ -266,7 +281,14 @@ impl<'a> Session<'a> {
             self.observation.memory.note_commit(&promoted, now);
         }
         self.live = live;
+        // Whatever the marks held was continued by this very commit.
+        self.observation.marks = Marks::InStep;
         Ok(true)
+    }
+
+    async fn follow(&mut self) -> Result<targets::Followed, Stopped> {
+        let Self { context, live, policy, observation, memory, hold, .. } = self;
+        targets::follow(context, live, policy, &observation.marks, hold.as_deref(), memory).await
     }
 
     fn rendered(&self, decision: &Decision, targets: &TargetReports, now: Timestamp) -> ReleaseSetStatus {

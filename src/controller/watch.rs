@@ -18,8 +18,8 @@ use kube::{Api, Resource, ResourceExt};
 use crate::api::ReleaseSet;
 use crate::controller::context::{Context, within_deadline};
 use crate::controller::reconcile::{ReconcileError, reconcile};
-use crate::targets::image_policy;
 use crate::targets::mark::SET_LABEL;
+use crate::targets::{image_policy, resource_set_input_provider};
 use crate::web::Pages;
 
 /// A watch ends and starts anew after so long, so that one on a dead connection is noticed (kube's default is
@@ -85,6 +85,15 @@ pub async fn run(
         controller = controller
             .watches_with(api, resource, watch_config().labels(SET_LABEL), |target| set_of(&target));
     }
+    if input_providers_exist(&context).await {
+        let resource = resource_set_input_provider::resource();
+        let api: Api<PartialObjectMeta<DynamicObject>> = match namespace {
+            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+            None => Api::all_with(client.clone(), &resource),
+        };
+        controller = controller
+            .watches_with(api, resource, watch_config().labels(SET_LABEL), |target| set_of(&target));
+    }
     let ready = async {
         if reader.wait_until_ready().await.is_ok() {
             pages.set_ready(true);
@@ -130,6 +139,13 @@ async fn image_policies_exist(context: &Context) -> bool {
         tracing::info!("Flux's ImagePolicy kind is not installed: imagePolicy targets are not watched");
     }
     exist
+}
+
+/// As with ImagePolicies.
+async fn input_providers_exist(context: &Context) -> bool {
+    let group = context.client.list_api_group_resources("fluxcd.controlplane.io/v1");
+    let found = within_deadline("look for the Flux Operator's kinds", group).await;
+    found.is_ok_and(|list| list.resources.iter().any(|resource| resource.kind == "ResourceSetInputProvider"))
 }
 
 async fn one(set: Arc<Meta>, context: Arc<Context>) -> Result<Action, ReconcileError> {

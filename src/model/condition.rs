@@ -113,6 +113,9 @@ words!(
         Gone,
         /// Event: a new candidate is followed.
         CandidateFound,
+        /// Event: a target of a deleted set could not be deleted, so that the set stays. Next: mend what the message
+        /// names, or set `spec.deletionPolicy` to `Retain`.
+        TargetNotDeleted,
         /// Event and error: a Secret that the spec names is absent or of the wrong type. Next: create it.
         SecretUnusable,
         /// `spec.suspend` is set: no commit, no new Job, no target write.

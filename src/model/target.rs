@@ -64,7 +64,7 @@ pub enum FluxKind {
 /// How far a target is. The words are those of `status.targets[].state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TargetState {
-    /// Nothing was promoted yet, so the object was not made.
+    /// Nothing was promoted yet, or what must come first is not done; the object was not written.
     Pending,
     /// Our write was read back: the object carries the promoted release.
     Applied,
@@ -80,7 +80,8 @@ pub enum TargetState {
     Held,
     /// An object of that name exists and is not ours; it was not touched.
     Taken,
-    /// The object carries a higher sequence than the set: it was not moved back.
+    /// The object carries a higher sequence than the set, whose status is older: it is not moved back, and its sequence
+    /// is continued once its tag or a newer one is complete.
     Ahead,
     /// The API server refused or could not be reached; tried again at the next look.
     Failed,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, ObjectMeta};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::clearance::Committed;
@@ -14,6 +14,9 @@ use crate::model::{SetName, TargetName};
 pub use crate::model::names::SET_LABEL;
 /// Annotation of a target: the mark, as compact JSON.
 pub const TARGET_ANNOTATION: &str = "tidegate.dev/target";
+/// Highest sequence of a mark that is believed: 2^53 - 1, what every reader of JSON holds exactly. A set that commits each
+/// second needs 285 million years for it, so that more was written by hand, and would leave no number to continue with.
+pub const SEQUENCE_MAX: i64 = (1 << 53) - 1;
 
 /// Whose object it is and which release it carries. Keys that we do not know are ignored when it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +25,8 @@ pub struct Mark {
     pub set: String,
     /// `spec.targets[].name`.
     pub target: String,
-    /// Sequence of the release; `None` in a mark that was edited beyond reading, which then counts as older.
+    /// Sequence of the release, 0 to [`SEQUENCE_MAX`]; `None` in a mark that was edited beyond reading, which then counts
+    /// as older where the set's own record is there to say so.
     #[serde(default, deserialize_with = "whole_number_or_none")]
     pub sequence: Option<i64>,
     /// The shared tag; for people, and for a set that lost its status.
@@ -51,15 +55,15 @@ impl Mark {
 
     /// The mark of a live object; `None` when label or annotation is absent, unreadable, or names another set
     /// than the other.
-    pub fn read(object: &DynamicObject) -> Option<Self> {
-        let label = object.metadata.labels.as_ref()?.get(SET_LABEL)?;
-        let text = object.metadata.annotations.as_ref()?.get(TARGET_ANNOTATION)?;
+    pub fn of_object(metadata: &ObjectMeta) -> Option<Self> {
+        let label = metadata.labels.as_ref()?.get(SET_LABEL)?;
+        let text = metadata.annotations.as_ref()?.get(TARGET_ANNOTATION)?;
         serde_json::from_str(text).ok().filter(|mark: &Self| &mark.set == label)
     }
 
-    /// True when both marks are of one target of one set, whatever release they carry.
-    pub fn is_of_same_target(&self, other: &Self) -> bool {
-        (&self.set, &self.target) == (&other.set, &other.target)
+    /// True when it is the mark of this target of this set, whatever release it carries.
+    pub fn is_of(&self, set: &SetName, target: &TargetName) -> bool {
+        self.set == set.name && self.target == target.as_str()
     }
 
     /// Writes the mark; other labels and annotations stay.
@@ -70,6 +74,16 @@ impl Mark {
         annotations.insert(TARGET_ANNOTATION.to_owned(), self.text());
     }
 
+    /// Takes label and annotation off; everything else stays.
+    pub fn remove(object: &mut DynamicObject) {
+        if let Some(labels) = &mut object.metadata.labels {
+            labels.remove(SET_LABEL);
+        }
+        if let Some(annotations) = &mut object.metadata.annotations {
+            annotations.remove(TARGET_ANNOTATION);
+        }
+    }
+
     /// Compact JSON with the keys in this order, so that the same release always gives the same bytes.
     fn text(&self) -> String {
         // Maps with text keys and plain values cannot fail to serialise.
@@ -78,7 +92,8 @@ impl Mark {
 }
 
 fn whole_number_or_none<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    Ok(serde_json::Value::deserialize(deserializer)?.as_i64())
+    let number = serde_json::Value::deserialize(deserializer)?.as_i64();
+    Ok(number.filter(|number| (0..=SEQUENCE_MAX).contains(number)))
 }
 
 fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>

@@ -1,4 +1,4 @@
-//! Objects that follow the promoted release: ConfigMaps and the ImagePolicy of Flux.
+//! Objects that follow the promoted release: ConfigMaps, the ImagePolicy of Flux, the input provider of the Flux Operator.
 //!
 //! A target is written only for a [`Committed`] release, one that the API server itself holds as promoted, and
 //! only after a live read of the set and of the object. Never an upsert: a POST makes what is absent, a PUT with
@@ -18,7 +18,9 @@ use crate::telemetry::kube_call::{CallError, MESSAGE_MAX_BYTES, call, call_optio
 
 pub mod config_map;
 pub mod image_policy;
+pub mod leave;
 pub mod mark;
+pub mod marks;
 pub mod plan;
 pub mod resource_set_input_provider;
 #[cfg(test)]
@@ -37,11 +39,24 @@ pub struct Targets {
     client: Client,
 }
 
+/// The set that is acted for, as it was read, and how it is read anew before each write.
+#[derive(Clone, Copy)]
+pub struct Owner<'a> {
+    /// Namespace, name and uid.
+    pub set: &'a SetName,
+    /// `metadata.generation` of the spec that is acted for.
+    pub generation: i64,
+    /// Reads it anew.
+    pub live: &'a dyn LiveSet,
+}
+
 /// The set as the API server shows it at this moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetState {
     /// `metadata.uid`.
     pub uid: String,
+    /// `metadata.generation`.
+    pub generation: i64,
     /// The object has a deletionTimestamp.
     pub deleting: bool,
     /// `spec.suspend`.
@@ -68,6 +83,9 @@ pub enum Stopped {
     /// An object of the same name with another uid.
     #[error("the ReleaseSet was deleted and made anew: it is read again")]
     Replaced,
+    /// Its spec is another one: a target may have left it, or come.
+    #[error("the ReleaseSet was edited: it is read again")]
+    Edited,
     /// Its promoted release is another one.
     #[error("status.promoted.sequence is {live:?} and not {ours}: the ReleaseSet is read again")]
     Moved {
@@ -78,8 +96,8 @@ pub enum Stopped {
     },
 }
 
-/// What one round on one target came to.
-enum Round {
+/// What one write came to.
+enum Written {
     Done(TargetState, String),
     /// The object changed between read and write: it is to be judged anew.
     Raced,
@@ -93,51 +111,89 @@ impl Targets {
         Self { client }
     }
 
-    /// Brings every target to the committed release. Writes nothing where the object carries it already, and
-    /// nothing at all before the first promotion.
+    /// Brings every target to the committed release. All are read first: none is written while one of them carries a
+    /// higher sequence, for then the release is not the last one. Writes nothing where the object carries it already,
+    /// nothing before the first promotion, and nothing while there is a reason to `hold`.
     ///
     /// # Errors
     /// The set is no longer the one that is acted for. A target that could not be written is a report, no error.
     pub async fn sync(
         &self,
-        set: &SetName,
+        owner: &Owner<'_>,
         targets: &[(TargetName, TargetKind)],
         committed: Option<&Committed>,
-        live: &dyn LiveSet,
+        hold: Option<&str>,
     ) -> Result<Reports, Stopped> {
-        let mut reports = Reports::new();
+        let all = |state: TargetState, message: &str| {
+            let message = clip(message, MESSAGE_MAX_BYTES);
+            targets.iter().map(|(name, _)| (name.clone(), (state, message.clone()))).collect()
+        };
+        let Some(committed) = committed else {
+            return Ok(all(TargetState::Pending, hold.unwrap_or("nothing was promoted yet")));
+        };
+        match owner.live.read().await {
+            Err(error) => {
+                return Ok(all(TargetState::Failed, &format!("the ReleaseSet could not be read: {error}")));
+            }
+            Ok(state) => {
+                if owner.still_committed(committed, state)?.suspended {
+                    return Ok(all(TargetState::Held, "the ReleaseSet is suspended"));
+                }
+            }
+        }
+        let mut plans = Vec::new();
         for (name, kind) in targets {
-            let (state, message) = match committed {
-                None => (TargetState::Pending, "nothing was promoted yet".to_owned()),
-                Some(committed) => self.sync_one(set, name, kind, committed, live).await?,
+            plans.push((name, kind, self.judge(owner.set, name, kind, committed).await));
+        }
+        let ahead = plans.iter().find_map(|(_, kind, plan)| match plan {
+            Ok(Plan::Ahead { sequence, .. }) => Some(format!(
+                "is not written while {kind} carries sequence {sequence}, which the ReleaseSet does not know"
+            )),
+            _ => None,
+        });
+        let hold = hold.map(str::to_owned).or(ahead);
+        let mut reports = Reports::new();
+        for (name, kind, plan) in plans {
+            let (state, message) = match (plan, &hold) {
+                (Err(why), _) => (TargetState::Failed, why),
+                (Ok(Plan::Create(_) | Plan::Update(_)), Some(hold)) => (TargetState::Pending, hold.clone()),
+                (Ok(plan), _) => self.bring(owner, name, kind, committed, plan).await?,
             };
             reports.insert(name.clone(), (state, clip(&message, MESSAGE_MAX_BYTES)));
         }
         Ok(reports)
     }
 
-    async fn sync_one(
+    /// Does what `plan` says, after a live read of the set; when the object changed since it was read, once more.
+    async fn bring(
         &self,
-        set: &SetName,
+        owner: &Owner<'_>,
         name: &TargetName,
         kind: &TargetKind,
         committed: &Committed,
-        live: &dyn LiveSet,
+        mut plan: Plan,
     ) -> Result<(TargetState, String), Stopped> {
         for _ in 0..ROUNDS {
-            match live.read().await {
+            if !matches!(plan, Plan::Create(_) | Plan::Update(_)) {
+                return Ok(settled(plan, kind, committed));
+            }
+            match owner.live.read().await {
                 Err(error) => {
                     return Ok((TargetState::Failed, format!("the ReleaseSet could not be read: {error}")));
                 }
                 Ok(state) => {
-                    if still_ours(set, committed, state)?.suspended {
+                    if owner.still_committed(committed, state)?.suspended {
                         return Ok((TargetState::Held, "the ReleaseSet is suspended".to_owned()));
                     }
                 }
             }
-            if let Round::Done(state, message) = self.round(set, name, kind, committed).await {
+            if let Written::Done(state, message) = self.write(owner.set, name, kind, committed, plan).await {
                 return Ok((state, message));
             }
+            plan = match self.judge(owner.set, name, kind, committed).await {
+                Ok(plan) => plan,
+                Err(why) => return Ok((TargetState::Failed, why)),
+            };
         }
         let message = format!(
             "{kind} changed between read and write, {ROUNDS} times; it is read again at the next look"
@@ -145,43 +201,83 @@ impl Targets {
         Ok((TargetState::Failed, message))
     }
 
-    /// Read, judge, write, read back.
-    async fn round(
+    /// Reads one target and says what is to be done with it, or why it could not be read.
+    async fn judge(
         &self,
         set: &SetName,
         name: &TargetName,
         kind: &TargetKind,
         committed: &Committed,
-    ) -> Round {
-        let objects = self.objects(set, kind);
-        let failed =
-            |did: &str, error: &CallError| Round::Done(TargetState::Failed, refusal(kind, did, error));
-        let read = match call_optional(objects.get(kind.object_name())).await {
-            Ok(read) => read,
-            Err(error) => return failed("read", &error),
-        };
-        let written = match plan(set, name, kind, committed, read.as_ref()) {
-            Plan::Create(object) => call(objects.create(&PostParams::default(), &object)).await,
-            Plan::Update(object) => {
-                call(objects.replace(kind.object_name(), &PostParams::default(), &object)).await
+    ) -> Result<Plan, String> {
+        match call_optional(self.objects(set, kind).get(kind.object_name())).await {
+            Ok(read) => Ok(plan(set, name, kind, committed, read.as_ref())),
+            Err(error) => Err(refusal(kind, "read", &error)),
+        }
+    }
+
+    /// Writes and reads back.
+    async fn write(
+        &self,
+        set: &SetName,
+        name: &TargetName,
+        kind: &TargetKind,
+        committed: &Committed,
+        plan: Plan,
+    ) -> Written {
+        let (objects, params) = (self.objects(set, kind), PostParams::default());
+        let (written, existed) = match plan {
+            Plan::Create(object) => (call(objects.create(&params, &object)).await, false),
+            Plan::Update(object) => (call(objects.replace(kind.object_name(), &params, &object)).await, true),
+            other => {
+                let (state, message) = settled(other, kind, committed);
+                return Written::Done(state, message);
             }
-            other => return settled(other, kind, committed),
         };
         match written {
             Ok(_) => {}
             // Made, changed or deleted by somebody else since it was read.
-            Err(error) if error.is_conflict() => return Round::Raced,
-            Err(error) if error.is_not_found() && read.is_some() => return Round::Raced,
-            Err(error) => return failed("written", &error),
+            Err(error) if error.is_conflict() => return Written::Raced,
+            Err(error) if error.is_not_found() && existed => return Written::Raced,
+            Err(error) => return Written::Done(TargetState::Failed, refusal(kind, "written", &error)),
         }
-        match call_optional(objects.get(kind.object_name())).await {
-            Err(error) => failed("read back", &error),
-            Ok(stored) => settled(plan(set, name, kind, committed, stored.as_ref()), kind, committed),
+        match self.judge(set, name, kind, committed).await {
+            Err(why) => Written::Done(TargetState::Failed, why),
+            Ok(plan) => {
+                let (state, message) = settled(plan, kind, committed);
+                Written::Done(state, message)
+            }
         }
     }
 
     fn objects(&self, set: &SetName, kind: &TargetKind) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), &set.namespace, &resource(kind))
+    }
+}
+
+// === impl Owner ===
+
+impl Owner<'_> {
+    /// The live set, when it is the one that is acted for, whatever becomes of it.
+    fn still_ours(&self, live: Option<SetState>) -> Result<SetState, Stopped> {
+        match live {
+            None => Err(Stopped::Deleting),
+            Some(live) if live.uid != self.set.uid => Err(Stopped::Replaced),
+            Some(live) if live.generation != self.generation => Err(Stopped::Edited),
+            Some(live) => Ok(live),
+        }
+    }
+
+    /// The same, when it is to live on and `committed` is its promoted release.
+    fn still_committed(&self, committed: &Committed, live: Option<SetState>) -> Result<SetState, Stopped> {
+        let ours = committed.promoted().sequence;
+        // First of all: a deletion raises the generation too.
+        if live.as_ref().is_some_and(|live| live.deleting && live.uid == self.set.uid) {
+            return Err(Stopped::Deleting);
+        }
+        match self.still_ours(live)? {
+            live if live.sequence != Some(ours) => Err(Stopped::Moved { ours, live: live.sequence }),
+            live => Ok(live),
+        }
     }
 }
 
@@ -194,32 +290,29 @@ fn resource(kind: &TargetKind) -> ApiResource {
     }
 }
 
-fn still_ours(set: &SetName, committed: &Committed, live: Option<SetState>) -> Result<SetState, Stopped> {
-    let ours = committed.promoted().sequence;
-    match live {
-        None => Err(Stopped::Deleting),
-        Some(live) if live.uid != set.uid => Err(Stopped::Replaced),
-        Some(live) if live.deleting => Err(Stopped::Deleting),
-        Some(live) if live.sequence != Some(ours) => Err(Stopped::Moved { ours, live: live.sequence }),
-        Some(live) => Ok(live),
-    }
-}
-
 /// What a plan means that leads to no write, or that still asks for one after the write.
-fn settled(plan: Plan, kind: &TargetKind, committed: &Committed) -> Round {
+fn settled(plan: Plan, kind: &TargetKind, committed: &Committed) -> (TargetState, String) {
     let promoted = committed.promoted();
-    let (state, message) = match plan {
-        Plan::InStep => (
-            TargetState::Applied,
-            format!("carries {} (sequence {})", promoted.release.tag, promoted.sequence),
-        ),
+    match plan {
+        Plan::InStep => {
+            let waiting = match kind {
+                TargetKind::ConfigMap { keys, .. } => config_map::waiting(committed, keys),
+                TargetKind::ImagePolicy { .. } | TargetKind::ResourceSetInputProvider { .. } => None,
+            };
+            let waiting = waiting.map_or_else(String::new, |waiting| format!("; {waiting}"));
+            let carries = format!("carries {} (sequence {})", promoted.release.tag, promoted.sequence);
+            (TargetState::Applied, format!("{carries}{waiting}"))
+        }
         Plan::Taken(why) => (TargetState::Taken, why),
-        Plan::Ahead(sequence) => (
+        Plan::Unwritable(why) => (TargetState::Failed, format!("{kind} cannot be written: {why}")),
+        Plan::Ahead { sequence, tag } => (
             TargetState::Ahead,
             format!(
-                "{kind} carries sequence {sequence} and the ReleaseSet only {}, so its status is older than the object; \
-                 the object is not moved back: delete it to have it made from the ReleaseSet",
-                promoted.sequence
+                "{kind} carries {tag} (sequence {sequence}) and the ReleaseSet only sequence {}, so its status is older; \
+                 the object is not moved back: once {tag} or a newer tag is complete and passes, it is committed as sequence \
+                 {}",
+                promoted.sequence,
+                sequence.saturating_add(1)
             ),
         ),
         Plan::Leaving => (
@@ -234,8 +327,7 @@ fn settled(plan: Plan, kind: &TargetKind, committed: &Committed) -> Round {
                  find it in metadata.managedFields"
             ),
         ),
-    };
-    Round::Done(state, message)
+    }
 }
 
 /// What went wrong with a call, and the next step.
@@ -245,8 +337,13 @@ fn refusal(kind: &TargetKind, did: &str, error: &CallError) -> String {
         .status()
         .and_then(|status| status.details.as_ref())
         .is_some_and(|details| details.kind == "namespaces");
-    if error.is_not_found() && !no_namespace && matches!(kind, TargetKind::ImagePolicy { .. }) {
-        return image_policy::NOT_INSTALLED.to_owned();
+    let not_installed = match kind {
+        TargetKind::ImagePolicy { .. } => Some(image_policy::NOT_INSTALLED),
+        TargetKind::ResourceSetInputProvider { .. } => Some(resource_set_input_provider::NOT_INSTALLED),
+        TargetKind::ConfigMap { .. } => None,
+    };
+    match not_installed {
+        Some(words) if error.is_not_found() && !no_namespace => words.to_owned(),
+        _ => format!("{kind} could not be {did}: {error}"),
     }
-    format!("{kind} could not be {did}: {error}")
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::clearance::Committed;
 use crate::model::{SetName, TargetKind, TargetName};
-use crate::targets::mark::Mark;
+use crate::targets::mark::{Mark, SET_LABEL, TARGET_ANNOTATION};
 use crate::targets::{config_map, image_policy, resource, resource_set_input_provider};
 
 /// What is to be done with one target.
@@ -19,8 +19,15 @@ pub enum Plan {
     InStep,
     /// It is not ours; why, and how it is handed over.
     Taken(String),
-    /// It is ours and carries this higher sequence.
-    Ahead(i64),
+    /// It is ours and carries a higher sequence.
+    Ahead {
+        /// The sequence of its mark.
+        sequence: i64,
+        /// The tag of its mark, as it stands there.
+        tag: String,
+    },
+    /// The release cannot be written into it as a whole, so nothing is; why, and the next step.
+    Unwritable(String),
     /// It is being deleted: nothing is written until it is gone.
     Leaving,
 }
@@ -37,42 +44,65 @@ pub fn plan(
     let Some(live) = live else {
         let mut object = DynamicObject::new(kind.object_name(), &resource(kind)).within(&set.namespace);
         object.data = Value::Object(Map::new());
-        write(kind, committed, &mark, &mut object);
-        return Plan::Create(Box::new(object));
+        return match write(kind, committed, &mark, false, &mut object) {
+            Ok(()) => Plan::Create(Box::new(object)),
+            Err(why) => Plan::Unwritable(why),
+        };
     };
-    let found = match Mark::read(live) {
-        Some(found) if found.is_of_same_target(&mark) => found,
-        other => return Plan::Taken(taken(kind, other.as_ref())),
+    let found = match Mark::of_object(&live.metadata) {
+        Some(found) if found.is_of(set, name) => found,
+        other => return Plan::Taken(taken(&mark, kind, other.as_ref())),
     };
     if live.metadata.deletion_timestamp.is_some() {
         return Plan::Leaving;
     }
-    if let Some(ahead) = found.sequence.filter(|sequence| *sequence > committed.promoted().sequence) {
-        return Plan::Ahead(ahead);
+    if let Some(sequence) = found.sequence.filter(|sequence| *sequence > committed.promoted().sequence) {
+        return Plan::Ahead { sequence, tag: found.tag };
     }
     let mut wanted = live.clone();
-    write(kind, committed, &mark, &mut wanted);
-    if wanted == *live { Plan::InStep } else { Plan::Update(Box::new(wanted)) }
+    match write(kind, committed, &mark, found == mark, &mut wanted) {
+        Err(why) => Plan::Unwritable(why),
+        Ok(()) if wanted == *live => Plan::InStep,
+        Ok(()) => Plan::Update(Box::new(wanted)),
+    }
 }
 
-/// Writes mark and release; whatever else the object holds stays.
-fn write(kind: &TargetKind, committed: &Committed, mark: &Mark, object: &mut DynamicObject) {
+/// Writes mark and release; whatever else the object holds stays. `carries_release`: it holds this very release by its
+/// mark.
+fn write(
+    kind: &TargetKind,
+    committed: &Committed,
+    mark: &Mark,
+    carries_release: bool,
+    object: &mut DynamicObject,
+) -> Result<(), String> {
+    if committed.promoted().release.images.is_empty() {
+        // An empty input has the Flux Operator delete everything that was made from it.
+        return Err("the promoted release holds no image, so that there is nothing to write".to_owned());
+    }
     mark.write(object);
     match kind {
-        TargetKind::ConfigMap { .. } => config_map::write(committed, object),
+        TargetKind::ConfigMap { keys, .. } => config_map::write(committed, keys, carries_release, object)?,
         TargetKind::ImagePolicy { image_repository, .. } => {
             image_policy::write(committed, image_repository, object);
         }
         TargetKind::ResourceSetInputProvider { .. } => resource_set_input_provider::write(committed, object),
     }
+    Ok(())
 }
 
-fn taken(kind: &TargetKind, mark: Option<&Mark>) -> String {
-    let whose = mark.map_or_else(
-        || "was not made by this ReleaseSet".to_owned(),
-        |mark| format!("belongs to target {} of ReleaseSet {}", mark.target, mark.set),
+/// Whose it is, and how it is handed over: an object with our two marks is ours, whoever wrote them.
+fn taken(ours: &Mark, kind: &TargetKind, theirs: Option<&Mark>) -> String {
+    let whose = theirs.map_or_else(
+        || "was not made by this ReleaseSet, so it is not touched: to".to_owned(),
+        |mark| {
+            let Mark { set, target, .. } = mark;
+            format!("belongs to target {target} of ReleaseSet {set}, so it is not touched: remove that target there, then to")
+        },
     );
+    let Mark { set, target, .. } = ours;
     format!(
-        "{kind} exists and {whose}, so it is not touched: delete it to hand it over, or give the target another name"
+        "{kind} exists and {whose} hand it over delete it, or set its label {SET_LABEL} to {set} and its annotation \
+         {TARGET_ANNOTATION} to {{\"set\":\"{set}\",\"target\":\"{target}\"}}; else name another object here"
     )
 }

@@ -124,6 +124,9 @@ impl Resources {
             let flux = plain("image.toolkit.fluxcd.io", "v1", plural, kind, true, false);
             resources.insert(Resource { custom: true, ..flux });
         }
+        let (plural, kind) = ("resourcesetinputproviders", "ResourceSetInputProvider");
+        let input = plain("fluxcd.controlplane.io", "v1", plural, kind, true, false);
+        resources.insert(Resource { custom: true, ..input });
         let (group, plural) = ("apiextensions.k8s.io", "customresourcedefinitions");
         let definitions = plain(group, "v1", plural, "CustomResourceDefinition", true, false);
         resources.insert(Resource { namespaced: false, ..definitions });

@@ -405,6 +405,8 @@ async fn deletion_knows_preconditions_finalizers_and_dependents() {
     let marked = widgets.delete("w", &DeleteParams::default()).await.unwrap().left().unwrap();
     assert!(marked.metadata.deletion_timestamp.is_some());
     assert_eq!(marked.metadata.generation, Some(2));
+    let late = Patch::Merge(json!({"metadata": {"finalizers": ["example.com/hold", "example.com/late"]}}));
+    assert_eq!(code(widgets.patch("w", &PatchParams::default(), &late).await), coded(422, "Invalid"));
 }
 
 #[tokio::test]

@@ -152,6 +152,7 @@ impl Writer<'_> {
             body
         };
         self.check_labels(name, &next)?;
+        self.check_finalizers(name, &stored, &next)?;
         self.conform(name, &mut next, |_| {})?;
         self.check_rules(name, &stored, &next)?;
         Ok(self.commit(name, &stored, next))
@@ -225,6 +226,23 @@ impl Writer<'_> {
         });
         let causes: Vec<Cause> = wrong.collect();
         if causes.is_empty() { Ok(()) } else { Err(Refusal::invalid(self.resource, name, &causes)) }
+    }
+
+    /// An object that is being deleted gets no new finalizers.
+    fn check_finalizers(&self, name: &str, stored: &Value, next: &Value) -> Result<(), Refusal> {
+        if stored["metadata"].get("deletionTimestamp").is_none() {
+            return Ok(());
+        }
+        let finalizers =
+            |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        let old = finalizers(stored);
+        let added: Vec<Value> = finalizers(next).into_iter().filter(|added| !old.contains(added)).collect();
+        let Some(first) = added.first() else { return Ok(()) };
+        let message = format!(
+            "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{first}}}"
+        );
+        let cause = Cause::new("FieldValueForbidden", "metadata.finalizers", message);
+        Err(Refusal::invalid(self.resource, name, &[cause]))
     }
 
     fn check_rules(&self, name: &str, stored: &Value, next: &Value) -> Result<(), Refusal> {

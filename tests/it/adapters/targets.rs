@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidegate::embedded::api::{ApiFault, ApiServer, Verb};
 use tidegate::engine::clearance::Committed;
 use tidegate::model::{Promoted, Release, ReleaseImage, SetName, TargetKind, TargetName, TargetState};
-use tidegate::targets::{LiveSet, Reports, SetState, Stopped, Targets};
+use tidegate::targets::{LiveSet, Owner, Reports, SetState, Stopped, Targets};
 use tidegate::telemetry::kube_call::CallError;
 
 use super::{client, clock, digest};
@@ -27,7 +27,13 @@ impl LiveSet for Live {
 }
 
 fn live(sequence: i64) -> Live {
-    Live(Some(SetState { uid: "uid-1".into(), deleting: false, suspended: false, sequence: Some(sequence) }))
+    Live(Some(SetState {
+        uid: "uid-1".into(),
+        generation: 1,
+        deleting: false,
+        suspended: false,
+        sequence: Some(sequence),
+    }))
 }
 
 fn committed(tag: &str, sequence: i64) -> Committed {
@@ -78,11 +84,15 @@ impl World {
 
     async fn sync(&self, tag: &str, sequence: i64) -> Reports {
         let committed = committed(tag, sequence);
-        self.targets.sync(&set(), &targets(), Some(&committed), &live(sequence)).await.unwrap()
+        let (set, live) = (set(), live(sequence));
+        let owner = Owner { set: &set, generation: 1, live: &live };
+        self.targets.sync(&owner, &targets(), Some(&committed), None).await.unwrap()
     }
 
     async fn sync_with(&self, live: Live) -> Result<Reports, Stopped> {
-        self.targets.sync(&set(), &targets(), Some(&committed("v1", 1)), &live).await
+        let set = set();
+        let owner = Owner { set: &set, generation: 1, live: &live };
+        self.targets.sync(&owner, &targets(), Some(&committed("v1", 1)), None).await
     }
 
     fn config_map(&self) -> Option<Arc<Value>> {
@@ -120,7 +130,9 @@ fn refuse(code: u16, reason: &str, message: &str) -> ApiFault {
 #[tokio::test(start_paused = true)]
 async fn targets_follow_and_rest() {
     let world = World::new();
-    let none = world.targets.sync(&set(), &targets(), None, &live(1)).await.unwrap();
+    let (set, live) = (set(), live(1));
+    let owner = Owner { set: &set, generation: 1, live: &live };
+    let none = world.targets.sync(&owner, &targets(), None, None).await.unwrap();
     assert!(none.values().all(|(state, _)| *state == TargetState::Pending));
     assert_eq!(world.server.requests().len(), 0);
 
@@ -157,7 +169,7 @@ async fn an_object_that_is_not_ours_is_left() {
     let reports = world.sync("v1", 1).await;
     let (state, message) = report(&reports, "config");
     assert_eq!(state, TargetState::Taken);
-    assert!(message.contains("delete it to hand it over"), "{message}");
+    assert!(message.contains("to hand it over delete it"), "{message}");
     assert_eq!(report(&reports, "flux").0, TargetState::Applied, "the other target is not held up");
     assert_eq!(world.config_map(), before);
 }
@@ -171,6 +183,7 @@ async fn a_set_that_is_not_the_one_stops_all_writes() {
     let stops = [
         (None, Stopped::Deleting),
         (Some(SetState { deleting: true, ..state() }), Stopped::Deleting),
+        (Some(SetState { generation: 2, ..state() }), Stopped::Edited),
         (Some(SetState { uid: "uid-2".into(), ..state() }), Stopped::Replaced),
         (Some(SetState { sequence: Some(2), ..state() }), Stopped::Moved { ours: 1, live: Some(2) }),
         (Some(SetState { sequence: None, ..state() }), Stopped::Moved { ours: 1, live: None }),

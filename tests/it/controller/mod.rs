@@ -1,9 +1,15 @@
-//! The built binary as a controller on real etcd, kube-apiserver and registry.
+//! Controllers: the built binary on real etcd, kube-apiserver and registry, and reconciles driven by hand.
 
 pub mod real;
+mod two;
 
 mod bad_input;
 mod commit;
+mod defined;
+mod deletion;
+mod leave;
 mod life;
+mod neighbours;
 mod reach;
+mod sequences;
 mod startup;

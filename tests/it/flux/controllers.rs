@@ -87,8 +87,9 @@ async fn start(name: &'static str, program: &Path, plane: &ControlPlane) -> Serv
     server
 }
 
-/// Installs the definitions that lie in `folder` and waits until they are served.
-async fn install(client: &Client, folder: &Path) {
+/// Installs the definitions that lie in `folder` and waits until they are served. Harmless when another suite did so
+/// already.
+pub async fn install(client: &Client, folder: &Path) {
     let files =
         fs::read_dir(folder).expect("the folder is there").map(|entry| entry.expect("it is readable"));
     let wanted = files.filter(|file| {
@@ -104,8 +105,13 @@ async fn define(client: &Client, definition: Vec<u8>) {
         .header("Content-Type", "application/yaml")
         .body(definition)
         .expect("the request is valid");
-    let made: CustomResourceDefinition = client.request(request).await.expect("the definition is accepted");
-    let name = made.metadata.name.expect("it has a name");
+    let name = match client.request::<CustomResourceDefinition>(request).await {
+        Ok(made) => made.metadata.name.expect("it has a name"),
+        Err(kube::Error::Api(status)) if status.code == 409 => {
+            status.details.as_ref().expect("it says which").name.clone()
+        }
+        Err(error) => panic!("the definition is refused: {error:?}"),
+    };
     await_condition(Api::all(client.clone()), &name, conditions::is_crd_established())
         .await
         .expect("the definition becomes established");
