@@ -14,6 +14,7 @@ use tidegate::telemetry::clock::Clock;
 use super::git::Repository;
 use super::objects::{git_repository, object};
 use super::world::World;
+use crate::cli::hands::hand;
 use crate::cluster::audit;
 use crate::cluster::server::Server;
 
@@ -52,6 +53,8 @@ pub struct Stage {
     complete: Mutex<BTreeMap<String, Timestamp>>,
     /// Tags that a person brought in by hand.
     by_hand: Mutex<BTreeSet<String>>,
+    /// Releases of a set that was deleted, which the history of its successor does not hold.
+    forgotten: Mutex<Vec<String>>,
 }
 
 /// The tag of the release of that number: greater is newer.
@@ -188,6 +191,7 @@ impl Stage {
             pushed: Mutex::default(),
             complete: Mutex::default(),
             by_hand: Mutex::default(),
+            forgotten: Mutex::default(),
         })
     }
 
@@ -203,7 +207,12 @@ impl Stage {
             let mut files = Vec::new();
             collect(&self.wiring.folder().join("charts/embeddings"), Path::new(""), &mut files);
             let files: Vec<_> = files.iter().map(|(path, text)| (&**path, &**text)).collect();
-            self.world.until("the source of the chart", "OCIRepository", "embeddings", |_| true).await;
+            self.world
+                .wait("the source of the chart", async || {
+                    let source = self.world.read("OCIRepository", "embeddings").await;
+                    if source.is_some() { Ok(()) } else { Err(self.told().await) }
+                })
+                .await;
             self.world.chart("embeddings", "1.0.0", &files).await;
         }
     }
@@ -254,6 +263,11 @@ impl Stage {
     /// A person brings in a tag by hand: it is no fault of Flux's or Tidegate's that Deployments carry it.
     pub fn brought_in_by_hand(&self, number: u32) {
         lock(&self.by_hand).insert(tag(number));
+    }
+
+    /// The set is another one than that which promoted the releases up to this one.
+    pub fn continued_from(&self, number: u32) {
+        *lock(&self.forgotten) = (1..=number).map(tag).collect();
     }
 
     /// Asks whoever looks at the registry to look now, and waits until that is done.
@@ -316,6 +330,47 @@ impl Stage {
         told.join("\n")
     }
 
+    /// Calls `tidegate` as a person would, on this namespace; it must succeed.
+    pub async fn hand(&self, args: &[&str]) -> String {
+        let args = [args, &["--namespace", &self.world.namespace]].concat();
+        let answer = hand(self.world.plane.kubeconfig(), &args).await;
+        assert_eq!(answer.code, 0, "{args:?}: {}", answer.whole());
+        answer.whole()
+    }
+
+    /// Changes files in Git as a person would: in each file of `changes` (path, text and its replacement) the text is found.
+    pub fn edit(&self, changes: &[(&str, &str, &str)], message: &str) -> String {
+        let files: Vec<_> = changes
+            .iter()
+            .map(|(path, from, to)| {
+                let text = self.fleet.read(path);
+                assert!(text.contains(from), "{path} holds no {from}: {text}");
+                (*path, text.replace(from, to))
+            })
+            .collect();
+        let files: Vec<_> = files.iter().map(|(path, text)| (*path, &**text)).collect();
+        self.fleet.commit(&files, message)
+    }
+
+    /// Has a Kustomization or HelmRelease reconciled once more, and waits until that is done.
+    pub async fn reconcile(&self, kind: &str, name: &str) {
+        self.world.request(kind, name).await;
+        let asked = self.world.read(kind, name).await.expect("it is there");
+        let asked = asked["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"].clone();
+        self.world
+            .until("the reconcile", kind, name, |now| {
+                let ready = now["status"]["conditions"].as_array().into_iter().flatten();
+                now["status"]["lastHandledReconcileAt"] == asked
+                    && ready.filter(|one| one["type"] == "Ready").any(|one| one["status"] == "True")
+            })
+            .await;
+    }
+
+    /// Kinds of the object that the set writes.
+    pub fn target_kind(&self) -> &'static str {
+        if self.wiring == Wiring::ConfigMap { "ConfigMap" } else { "ImagePolicy" }
+    }
+
     /// The ReleaseSet; null when there is none.
     pub async fn set(&self) -> Value {
         self.world.read("ReleaseSet", SET).await.unwrap_or_default()
@@ -340,7 +395,10 @@ impl Stage {
             }
         }
         let mut mixed_since: Option<Timestamp> = None;
-        for state in states.iter().filter(|state| state.images.len() == SIBLINGS.len()) {
+        let judged = |state: &&audit::State| {
+            state.images.len() == SIBLINGS.len() && !state.tags().iter().any(|tag| by_hand.contains(tag))
+        };
+        for state in states.iter().filter(judged) {
             match (state.is_mixed(), mixed_since) {
                 (true, None) => mixed_since = Some(state.at),
                 (false, Some(since)) if state.at.duration_since(since) > SYNC_MAX => {
@@ -366,7 +424,11 @@ impl Stage {
             }
         }
         let of_flux = commits.iter().filter(|commit| commit.author != "human").count();
-        let wanted = if self.wiring == Wiring::OneCommit { promoted.len() - 1 } else { 0 };
+        // What a person committed by hand is put back by one more.
+        let undone = commits.iter().filter(|commit| {
+            commit.author == "human" && !tags_of(&self.fleet.added(&commit.hash)).is_disjoint(&by_hand)
+        });
+        let wanted = if self.wiring == Wiring::OneCommit { promoted.len() - 1 + undone.count() } else { 0 };
         if self.wiring != Wiring::Naive && of_flux != wanted {
             return Err(format!("{of_flux} commits for {promoted:?}: {commits:#?}"));
         }
@@ -387,7 +449,7 @@ impl Stage {
             })
             .collect();
         releases.sort();
-        releases.into_iter().map(|(_, tag)| tag).collect()
+        lock(&self.forgotten).iter().cloned().chain(releases.into_iter().map(|(_, tag)| tag)).collect()
     }
 
     /// Ends the controller and deletes what would keep those of Flux busy.

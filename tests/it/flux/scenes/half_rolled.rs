@@ -1,9 +1,7 @@
 //! Incident A: three images share a tag, and Flux rolls it to all three when one of them is there.
 
 use super::Step::{Moves, Push, Stays};
-use super::{play, play_beside_naive};
-
-const ALL: &[&str] = &["app", "worker", "embeddings"];
+use super::{ALL, play, play_beside_naive};
 
 #[tokio::test]
 async fn a_sibling_that_never_arrives_holds_its_release() {

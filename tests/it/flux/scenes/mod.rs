@@ -2,9 +2,15 @@
 //! fail, the same timeline without Tidegate.
 
 mod half_rolled;
+mod life;
+mod several;
+mod slow_platform;
+mod urgent;
 
 use super::stage::{Stage, Wiring};
 
+/// All siblings, in the order in which a careful pipeline pushes them.
+const ALL: &[&str] = &["worker", "embeddings", "app"];
 const SUITE: &str = "Flux end to end";
 
 /// One step of a timeline.
@@ -18,12 +24,35 @@ enum Step {
     Moves(u32),
 }
 
+/// Plays what one test says in both wirings, and demands the proof of both.
+async fn in_both(changes: &[(&str, &str)], scene: impl AsyncFn(&Stage)) {
+    let one = async |wiring: Wiring| {
+        let Some(stage) = Stage::open(SUITE, wiring, changes).await else { return };
+        scene(&stage).await;
+        assert_eq!(stage.proof().await, Ok(()), "{wiring:?}");
+        stage.end().await;
+    };
+    futures::join!(one(Wiring::OneCommit), one(Wiring::ConfigMap));
+}
+
 /// Plays a timeline in both wirings, and demands the proof of both.
 async fn play(changes: &[(&str, &str)], timeline: &[Step]) {
-    futures::join!(
-        play_in(Wiring::OneCommit, changes, timeline),
-        play_in(Wiring::ConfigMap, changes, timeline),
-    );
+    in_both(changes, async |stage| {
+        for step in timeline {
+            match step {
+                Step::Push(names, number) => push(stage, names, *number).await,
+                Step::Stays(number) => stage.stays(*number).await,
+                Step::Moves(number) => stage.moves(*number).await,
+            }
+        }
+    })
+    .await;
+}
+
+async fn push(stage: &Stage, names: &[&str], number: u32) {
+    for name in names {
+        stage.push(name, number).await;
+    }
 }
 
 /// Plays it with Tidegate in both wirings, and without: there the proof must fail.
@@ -31,32 +60,11 @@ async fn play_beside_naive(timeline: &[Step]) {
     futures::join!(play(&[], timeline), half_rolls(timeline));
 }
 
-async fn play_in(wiring: Wiring, changes: &[(&str, &str)], timeline: &[Step]) {
-    let Some(stage) = Stage::open(SUITE, wiring, changes).await else { return };
-    for step in timeline {
-        match step {
-            Step::Push(names, number) => {
-                for name in *names {
-                    stage.push(name, *number).await;
-                }
-            }
-            Step::Stays(number) => stage.stays(*number).await,
-            Step::Moves(number) => stage.moves(*number).await,
-        }
-    }
-    assert_eq!(stage.proof().await, Ok(()), "{wiring:?}");
-    stage.end().await;
-}
-
 async fn half_rolls(timeline: &[Step]) {
     let Some(stage) = Stage::open(SUITE, Wiring::Naive, &[]).await else { return };
     for step in timeline {
         match step {
-            Step::Push(names, number) => {
-                for name in *names {
-                    stage.push(name, *number).await;
-                }
-            }
+            Step::Push(names, number) => push(&stage, names, *number).await,
             Step::Stays(number) => stage.stays(*number).await,
             Step::Moves(_) => stage.look().await,
         }
