@@ -154,12 +154,12 @@ impl Repository {
         added.map(|line| format!("{}\n", &line[1..])).collect()
     }
 
-    /// Takes a file away as one commit of a human. Answers its hash.
-    pub fn remove(&self, path: &str, message: &str) -> String {
+    /// Takes a file away and writes others, as one commit of a human. Answers its hash.
+    pub fn remove(&self, path: &str, files: &[(&str, &str)], message: &str) -> String {
         git(&self.work, &["fetch", "--quiet", "origin"]);
         git(&self.work, &["reset", "--quiet", "--hard", &format!("origin/{BRANCH}")]);
         fs::remove_file(self.work.join(path)).expect("the file is there");
-        self.put(&[], message)
+        self.put(files, message)
     }
 
     fn put(&self, files: &[(&str, &str)], message: &str) -> String {

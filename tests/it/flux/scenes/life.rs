@@ -15,6 +15,7 @@ const RECONCILES: usize = 10;
 /// `interval` of the sets in these tests, and what a write takes on busy cores.
 const ONE_INTERVAL: Duration = Duration::from_secs(10 + 5);
 const FILE: &str = "releases/release-set.yaml";
+const RELEASES: &str = "clusters/production/acme/releases.yaml";
 
 #[tokio::test]
 async fn while_tidegate_is_stopped_nothing_moves_and_drift_is_mended() {
@@ -133,8 +134,10 @@ async fn a_set_that_leaves_git_leaves_the_release_and_the_apps_as_they_are() {
         push(stage, ALL, 2).await;
         stage.moves(2).await;
         let before = stage.world.read(stage.target_kind(), RELEASE).await.expect("it is there");
-        let held = stage.fleet.read(FILE);
-        stage.fleet.remove(FILE, "Uninstall");
+        let (held, waited) = (stage.fleet.read(FILE), stage.fleet.read(RELEASES));
+        // Its health check would wait for what is gone. Git keeps no empty folder.
+        let (unwaited, _) = waited.split_once("  # Of the set alone").expect("it has health checks");
+        stage.fleet.remove(FILE, &[(RELEASES, unwaited), ("releases/.gitkeep", "")], "Uninstall");
         stage
             .world
             .wait("the set to be pruned", async || {
@@ -149,7 +152,7 @@ async fn a_set_that_leaves_git_leaves_the_release_and_the_apps_as_they_are() {
         assert!(stage.world.images().await.values().all(|image| image.contains(&tag(2))));
 
         // It comes back without a record: what runs is its floor, and what is newer is promoted.
-        stage.fleet.commit(&[(FILE, &held)], "Install it again");
+        stage.fleet.commit(&[(FILE, &held), (RELEASES, &waited)], "Install it again");
         stage.runs(3).await;
         let now = stage.set().await;
         assert_eq!(now["status"]["promoted"]["sequence"], 3, "{now:#}");

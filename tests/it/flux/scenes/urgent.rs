@@ -62,7 +62,7 @@ async fn a_tag_that_a_person_applies_by_hand_is_put_back() {
 
 #[tokio::test]
 async fn an_advisory_gate_that_fails_is_told_and_blocks_nothing() {
-    let gate = "  gates:\n  - name: same-commit\n    advisory: true\n    sameRevision: {}\n  targets:\n";
+    let gate = "  gates:\n  - name: same-commit\n    advisory: true\n    sameRevision: {key: org.opencontainers.image.revision}\n  targets:\n";
     in_both(&[("  targets:\n", gate)], async |stage| {
         push(stage, ALL, 2).await;
         stage.moves(2).await;
