@@ -10,6 +10,7 @@ use crate::api::duration::DURATION_MAX_BYTES;
 use crate::api::rules::{self, Rule};
 use crate::engine::order::{EXCLUDE_MAX, PATTERN_MAX_BYTES};
 use crate::engine::policy::{PLATFORMS_MAX, SKIP_MAX};
+use crate::engine::record::NAMED_MAX;
 use crate::engine::semver::RANGE_MAX_BYTES;
 use crate::model::key_template::KEY_TEMPLATE_MAX_BYTES;
 use crate::model::names::LABEL_MAX_BYTES;
@@ -106,6 +107,8 @@ schemas! {
     tag_template => text(TAG_MAX_BYTES, &[rules::TAG_TEMPLATE]);
     /// A repository.
     repository => text(REPOSITORY_MAX_BYTES, rules::REPOSITORY);
+    /// Tags that an ImagePolicy named.
+    named_tags => list(&text(TAG_MAX_BYTES, &[]), NAMED_MAX, &[]);
     /// Dismissed tags. A set, so that each has a manager of its own: those of Git and of a person's hands add up.
     skip => set(&text(TAG_MAX_BYTES, &[rules::TAG]), SKIP_MAX, &[rules::SKIP_UNIQUE]);
     /// Required platforms.

@@ -7,6 +7,7 @@ use crate::cli::contract;
 use crate::cli::exit::{self, Obstacle, Verdict};
 use crate::cli::hint::{self, Sources};
 use crate::engine::decision::{Blocker, Candidate, CandidateImage, Decision, GateReport, GateState, Hold};
+use crate::engine::order::NotOrdered;
 use crate::engine::policy::Policy;
 use crate::model::{Sighting, Tag};
 
@@ -135,12 +136,13 @@ fn held(terms: Terms<'_>, decision: &Decision) -> Option<Block> {
     if terms.policy.skip.contains(tag) {
         return block(format!("spec.skip dismisses {tag}"), hint::skipped(tag));
     }
-    if candidates.rank(tag).is_err() {
+    // A file does not tell the order of `policyRef`; the tag that was asked for is judged all the same.
+    if candidates.rank(tag).is_err_and(|why| why != NotOrdered::Untold) {
         return block(format!("spec.candidates does not accept {tag}"), hint::not_a_candidate(tag));
     }
     let floor = terms.above.or(candidates.not_before.as_ref())?;
     match candidates.rank(floor) {
-        Ok(_) => None,
+        Ok(_) | Err(NotOrdered::Untold) => None,
         Err(_) => {
             block(format!("spec.candidates does not accept {floor}, the floor"), hint::floor_not_ordered())
         }

@@ -49,8 +49,6 @@ pub struct SetMemory {
     pub generation: i64,
     /// What was seen in registries.
     pub memory: Memory,
-    /// The re-push that `TagExtended` was told of, so that it is told once.
-    pub extension_told: Option<String>,
     /// Jobs of gates that an earlier spec had were looked for.
     pub old_jobs_sought: bool,
     /// Targets that an earlier spec had were looked for, and lost their marks.

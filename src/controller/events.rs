@@ -1,13 +1,15 @@
 //! Kubernetes Events: on transitions only, and never in the way.
 
+use std::collections::BTreeSet;
+
 use kube::runtime::events::{Event, EventType};
 
 use crate::api::ReleaseSetStatus;
-use crate::api::v1alpha1::ConditionStatus;
+use crate::api::v1alpha1::{ConditionStatus, PromotedStatus};
 use crate::controller::context::{Context, within_deadline};
 use crate::controller::live::Live;
 use crate::engine::record::{Ended, Outcome};
-use crate::model::{ConditionType, Reason};
+use crate::model::{ConditionType, Reason, Tag};
 use crate::telemetry::kube_call::clip;
 
 /// Longest note of an Event that the API server takes is 1 kB.
@@ -24,20 +26,24 @@ pub struct Happening {
     pub message: String,
 }
 
-/// What happened between two statuses of a set. `extended` is a re-push that was not told yet.
-pub fn between(
-    before: &ReleaseSetStatus,
-    after: &ReleaseSetStatus,
-    ended: &[Ended],
-    extended: Option<&str>,
-) -> Vec<Happening> {
+/// What happened in one reconcile and is not a difference of two statuses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Candidates that ended.
+    pub ended: Vec<Ended>,
+    /// Names that came, are not above the floor, and are ignored.
+    pub older: BTreeSet<Tag>,
+}
+
+/// What happened between two statuses of a set.
+pub fn between(before: &ReleaseSetStatus, after: &ReleaseSetStatus, told: &Told) -> Vec<Happening> {
     let mut happenings = Vec::new();
     let mut tell = |reason, warning, message: String| happenings.push(Happening { reason, warning, message });
     let old_tags: Vec<&String> = before.candidates.iter().map(|candidate| &candidate.tag).collect();
     for candidate in after.candidates.iter().filter(|candidate| !old_tags.contains(&&candidate.tag)) {
         tell(Reason::CandidateFound, false, format!("{} is a candidate", candidate.tag));
     }
-    for Ended { tag, outcome, message, .. } in ended {
+    for Ended { tag, outcome, message, .. } in &told.ended {
         let (reason, warning) = match outcome {
             Outcome::Failed => (Reason::Failed, true),
             Outcome::Superseded | Outcome::Skipped => (Reason::Superseded, false),
@@ -45,22 +51,28 @@ pub fn between(
         };
         tell(reason, warning, format!("{tag}: {message}"));
     }
+    for tag in &told.older {
+        let message = format!("{tag} was named and is not above the floor: ignored; pin it if it is wanted");
+        tell(Reason::CandidateOlder, false, message);
+    }
     if let Some(promoted) = &after.promoted
         && before.promoted.as_ref().is_none_or(|old| old.sequence != promoted.sequence)
     {
-        let images: Vec<String> =
-            promoted.images.iter().map(|image| format!("{}@{}", image.name, image.digest)).collect();
-        let message =
-            format!("promoted {} (sequence {}): {}", promoted.tag, promoted.sequence, images.join(", "));
-        tell(Reason::Promoted, false, message);
+        tell(Reason::Promoted, false, promotion(before.promoted.as_ref(), promoted));
     }
-    if let Some(extended) = extended {
-        tell(Reason::TagExtended, false, extended.to_owned());
+    // Status remembers what was told, so that a restart does not tell it again.
+    let extension = |status| {
+        find(status, ConditionType::TagMoved).filter(|known| known.reason == Reason::TagExtended.as_str())
+    };
+    let told_before = extension(before).map(|known| &known.message);
+    if let Some(extended) = extension(after).filter(|known| Some(&known.message) != told_before) {
+        tell(Reason::TagExtended, false, extended.message.clone());
     }
     for (condition, alarm) in [
         (ConditionType::CandidateComplete, "False"),
         (ConditionType::SmokePassed, "False"),
         (ConditionType::Stalled, "True"),
+        (ConditionType::Promoted, "True"),
         (ConditionType::TagMoved, "True"),
         (ConditionType::PromotedAvailable, "False"),
     ] {
@@ -76,6 +88,14 @@ pub fn between(
     happenings
 }
 
+/// Which release was committed, and whether it is the one of before.
+fn promotion(before: Option<&PromotedStatus>, promoted: &PromotedStatus) -> String {
+    let again = if before.is_some_and(|old| old.tag == promoted.tag) { " again" } else { "" };
+    let images: Vec<String> =
+        promoted.images.iter().map(|image| format!("{}@{}", image.name, image.digest)).collect();
+    format!("promoted {}{again} (sequence {}): {}", promoted.tag, promoted.sequence, images.join(", "))
+}
+
 fn find(status: &ReleaseSetStatus, condition: ConditionType) -> Option<&ConditionStatus> {
     status.conditions.iter().find(|known| known.condition == condition.as_str())
 }
@@ -83,8 +103,8 @@ fn find(status: &ReleaseSetStatus, condition: ConditionType) -> Option<&Conditio
 /// Conditions come and go with every push; these reasons are worth an Event of their own.
 fn is_alarm(reason: Reason) -> bool {
     use Reason::{
-        CannotTell, FloorNotOrdered, GateOverdue, InvalidSpec, Overdue, PromotedGone, TagMoved, TargetTaken,
-        Undecodable,
+        CannotTell, FloorNotOrdered, GateOverdue, InvalidSpec, OrderUntold, Overdue, PromotedBehindSpec,
+        PromotedGone, TagMoved, TargetTaken, Undecodable,
     };
     matches!(
         reason,
@@ -94,6 +114,8 @@ fn is_alarm(reason: Reason) -> bool {
             | InvalidSpec
             | TargetTaken
             | FloorNotOrdered
+            | OrderUntold
+            | PromotedBehindSpec
             | Undecodable
             | TagMoved
             | PromotedGone
@@ -156,7 +178,7 @@ mod tests {
             candidates: vec![candidate()],
             ..ReleaseSetStatus::default()
         };
-        assert_eq!(between(&status, &status, &[], None), []);
+        assert_eq!(between(&status, &status, &Told::default()), []);
     }
 
     #[test]
@@ -192,15 +214,50 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             message: "main-1 was promoted instead".to_owned(),
         };
-        let happenings = between(&before, &after, &[ended], Some("app was pushed again"));
-        let told = [
+        let told = Told { ended: vec![ended], older: BTreeSet::from(["main-0".parse().unwrap()]) };
+        let happenings = between(&before, &after, &told);
+        let expected = [
             (Reason::CandidateFound, false),
             (Reason::Superseded, false),
+            (Reason::CandidateOlder, false),
             (Reason::Promoted, false),
-            (Reason::TagExtended, false),
             (Reason::Overdue, true),
         ];
-        assert_eq!(reasons(&happenings), told);
-        assert_eq!(happenings[2].message, "promoted main-1 (sequence 1): app@sha256:1");
+        assert_eq!(reasons(&happenings), expected);
+        assert_eq!(happenings[3].message, "promoted main-1 (sequence 1): app@sha256:1");
+        let mut later = after.clone();
+        later.promoted.as_mut().unwrap().sequence = 2;
+        let again = between(&after, &later, &Told::default());
+        assert_eq!(again[0].message, "promoted main-1 again (sequence 2): app@sha256:1");
+    }
+
+    fn saying(known: ConditionStatus, message: &str) -> ReleaseSetStatus {
+        let known = ConditionStatus { message: message.to_owned(), ..known };
+        ReleaseSetStatus { conditions: vec![known], ..ReleaseSetStatus::default() }
+    }
+
+    #[test]
+    fn sequence_18_an_extension_is_told_once_also_after_a_restart() {
+        let extended = || condition(ConditionType::TagMoved, "False", Reason::TagExtended);
+        let as_promoted = condition(ConditionType::TagMoved, "False", Reason::AsPromoted);
+        let (before, first) = (saying(as_promoted, "holds"), saying(extended(), "app grew"));
+        let told = between(&before, &first, &Told::default());
+        assert_eq!(reasons(&told), [(Reason::TagExtended, false)]);
+        // All that a new process knows is status.
+        assert_eq!(between(&first, &first, &Told::default()), []);
+        let second = saying(extended(), "app grew; worker grew");
+        assert_eq!(reasons(&between(&first, &second, &Told::default())), [(Reason::TagExtended, false)]);
+    }
+
+    #[test]
+    fn sequence_19_a_release_behind_its_spec_is_one_warning() {
+        let promoted = |reason| condition(ConditionType::Promoted, "True", reason);
+        let before = saying(promoted(Reason::Promoted), "main-1");
+        let behind = saying(promoted(Reason::PromotedBehindSpec), "worker linux/arm64 missing");
+        let told = between(&before, &behind, &Told::default());
+        assert_eq!(reasons(&told), [(Reason::PromotedBehindSpec, true)]);
+        let worse = saying(promoted(Reason::PromotedBehindSpec), "worker linux/arm64 unknown");
+        assert_eq!(between(&behind, &worse, &Told::default()), []);
+        assert_eq!(between(&worse, &before, &Told::default()), []);
     }
 }

@@ -78,9 +78,9 @@ struct Session<'a> {
     memory: SetMemory,
     jobs: Vec<SmokeJob>,
     before: ReleaseSetStatus,
-    ended: Vec<crate::engine::record::Ended>,
     /// Why no target may be written now.
     hold: Option<String>,
+    told: events::Told,
 }
 
 /// Reconciles one set: reads it, looks, decides, acts, reports.
@@ -132,7 +132,7 @@ async fn stall(
     let now = context.clock.now();
     let next = status::with_conditions(&live.status, live.generation, &conditions, now);
     if next != live.status {
-        let happenings = events::between(&live.status, &next, &[], None);
+        let happenings = events::between(&live.status, &next, &events::Told::default());
         let written = match live.write(context, "status", &next).await {
             Err(WriteError::Stale) => return Ok(Action::requeue(AGAIN)),
             written => written?,
@@ -190,8 +190,8 @@ impl<'a> Session<'a> {
             memory,
             jobs,
             before,
-            ended: Vec::new(),
             hold,
+            told: events::Told::default(),
         })
     }
 
@@ -299,14 +299,15 @@ impl<'a> Session<'a> {
         next
     }
 
-    /// Ended candidates are told once, and gone ones are not followed again until they are pushed again.
+    /// Ended candidates and ignored names are told once, and gone ones are not followed again until they are pushed again.
     fn remember_ended(&mut self, decision: &Decision) {
         for ended in &decision.ended {
             if ended.outcome == Outcome::Gone {
                 self.observation.memory.forget_gone(&ended.tag);
             }
         }
-        self.ended.extend(decision.ended.iter().cloned());
+        self.told.ended.extend(decision.ended.iter().cloned());
+        self.told.older.extend(decision.named_older.clone());
     }
 
     /// Writes the status when it says something new, and tells what happened.
@@ -315,12 +316,7 @@ impl<'a> Session<'a> {
         if next != self.live.status {
             self.live = self.live.write(self.context, "status", &next).await?;
         }
-        let extended = decision.drift.extended.clone();
-        let untold = extended.clone().filter(|_| extended != self.memory.extension_told);
-        let happenings = events::between(&self.before, &self.live.status, &self.ended, untold.as_deref());
-        if extended.is_some() {
-            self.memory.extension_told = extended;
-        }
+        let happenings = events::between(&self.before, &self.live.status, &self.told);
         jobs::tidy(self.context, &self.live.name, &self.policy, &self.live.status, &self.jobs).await;
         events::publish(self.context, &self.live, happenings).await;
         self.gauge();

@@ -3,43 +3,51 @@
 use std::collections::BTreeSet;
 
 use crate::engine::decision::Candidate;
-use crate::engine::memory::Memory;
-use crate::engine::order::Rank;
+use crate::engine::observation::Observation;
+use crate::engine::order::{Order, Rank};
 use crate::engine::policy::Policy;
-use crate::engine::record::{Phase, Record};
-use crate::engine::tags::{FloorState, floor};
+use crate::engine::record::Phase;
+use crate::engine::tags::{FloorState, floor, names};
 use crate::model::Tag;
 
 /// A tag that may be followed.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct Runner {
     pub tag: Tag,
+    /// Never so of one that is named or carried by a target, and that no list was asked for.
     pub listed_by_all: bool,
 }
 
 /// Everything that may be followed, newest first. With a pin that is the pin alone, and nothing once it is
-/// promoted.
-pub(in crate::engine) fn runners(policy: &Policy, record: &Record, memory: &Memory) -> Vec<Runner> {
+/// promoted. While the order cannot be told, it is what was followed before, so that its clocks go on.
+pub(in crate::engine) fn runners(policy: &Policy, observation: &Observation) -> Vec<Runner> {
+    let (record, memory) = (&observation.record, &observation.memory);
+    let is_promoted =
+        |tag: &Tag| record.promoted.as_ref().is_some_and(|promoted| &promoted.release.tag == tag);
     if let Some(pin) = &policy.pin {
-        let promoted = record.promoted.as_ref().is_some_and(|promoted| &promoted.release.tag == pin);
         let runner = Runner { tag: pin.clone(), listed_by_all: true };
-        return if promoted { Vec::new() } else { vec![runner] };
+        return if is_promoted(pin) { Vec::new() } else { vec![runner] };
     }
-    let floor = match floor(policy, record) {
-        FloorState::None => None,
-        FloorState::At(rank) => Some(rank),
-        FloorState::NotOrdered(_) => return Vec::new(),
-    };
+    let may_run = |tag: &Tag| !policy.skip.contains(tag) && !is_promoted(tag);
+    let remembered = record.candidates.iter().map(|known| &known.tag);
+    let remembered = remembered.filter(|tag| !memory.gone.contains_key(tag));
+    if matches!(policy.candidates.order, Order::Untold(_)) {
+        let runner = |tag: &Tag| Runner { tag: tag.clone(), listed_by_all: false };
+        return remembered.filter(|tag| may_run(tag)).map(runner).collect();
+    }
+    let floor = floor(policy, observation);
+    let mut ranks: BTreeSet<Rank> = memory.tags.keys().cloned().collect();
+    let named = names(policy, observation);
+    ranks.extend(remembered.chain(&named).filter_map(|tag| policy.candidates.rank(tag).ok()));
+    if let FloorState::From(carried) = &floor {
+        ranks.insert(carried.clone());
+    }
     // `Policy` holds at most 32 images, so that each has its bit.
     let required_bits = policy.required_images().fold(0_u32, |bits, (place, _)| bits | 1 << place);
-    let mut ranks: BTreeSet<Rank> = memory.tags.keys().cloned().collect();
-    let remembered = record.candidates.iter().filter(|known| !memory.gone.contains_key(&known.tag));
-    ranks.extend(remembered.filter_map(|known| policy.candidates.rank(&known.tag).ok()));
     ranks
         .into_iter()
         .rev()
-        .filter(|rank| floor.as_ref().is_none_or(|floor| rank > floor))
-        .filter(|rank| !policy.skip.contains(rank.tag()))
+        .filter(|rank| floor.admits(rank) && may_run(rank.tag()))
         .map(|rank| Runner {
             tag: rank.tag().clone(),
             listed_by_all: memory

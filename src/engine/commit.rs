@@ -7,11 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use crate::engine::clearance::{Floor, Granted};
 use crate::engine::decision::{Candidate, Check, Question};
 use crate::engine::gates;
+use crate::engine::marks::{self, Standing};
 use crate::engine::observation::Observation;
+use crate::engine::order::Rank;
 use crate::engine::policy::Policy;
 use crate::engine::record::Phase;
 use crate::engine::tags::{self, FloorState};
-use crate::model::{Digest, ImageName, Platform, Release, ReleaseImage, Verify};
+use crate::model::{Digest, ImageName, Platform, Release, ReleaseImage, Tag, Verify};
 
 /// Look and write lie within this of each other (design §4 Commit).
 pub const CONFIRMATION_LIFE: SignedDuration = SignedDuration::from_secs(5);
@@ -33,14 +35,14 @@ pub(in crate::engine) enum Step {
     Grant(Granted),
 }
 
-/// The next step towards a commit. `followed` is newest first, so that the newest that passes is taken.
-pub(in crate::engine) fn step(
+/// The next step towards a commit. `candidates` come newest first, so that the newest that passes is taken.
+pub(in crate::engine) fn step<'a>(
     policy: &Policy,
     observation: &Observation,
-    followed: &[Candidate],
+    mut candidates: impl Iterator<Item = &'a Candidate>,
     now: Timestamp,
 ) -> Step {
-    let passing = followed.iter().find(|candidate| candidate.phase == Phase::Confirming);
+    let passing = candidates.find(|candidate| candidate.phase == Phase::Confirming);
     let Some(candidate) = passing else { return Step::Nothing };
     match confirmed(observation, candidate, now) {
         Some((digests, started_at)) => {
@@ -112,25 +114,37 @@ fn grant(
     }
     let revision = gates::shared_revision(policy, observation, candidate);
     let release = Release { tag: candidate.tag.clone(), images, revision };
-    let sequence =
-        observation.record.promoted.as_ref().map_or(0, |promoted| promoted.sequence).checked_add(1)?;
+    let sequence = marks::next_sequence(observation)?;
     let floor = new_floor(policy, observation, candidate);
     Some(Granted::new(release, sequence, policy.generation, floor, started_at))
 }
 
-/// The newer of the old floor and what is committed; a tag without a place in the order never replaces one
-/// that has it.
+/// The newer of the old floor and what is committed; a tag without a place in the order never replaces one that
+/// has it. A floor without a place gives way to a pin that has one: the way out of `FloorNotOrdered`.
 fn new_floor(policy: &Policy, observation: &Observation, candidate: &Candidate) -> Floor {
     let committed = policy.candidates.rank(&candidate.tag).ok();
-    let old = tags::floor(policy, &observation.record);
+    let of = |rank: &Rank| Floor { key: rank.key_text(), tag: rank.tag().clone() };
+    let bare = |tag: &Tag| Floor { tag: tag.clone(), key: String::new() };
     let recorded = observation.record.floor.clone();
-    match (old, committed) {
-        (FloorState::At(old), Some(new)) if new <= old => {
-            Floor { key: old.key_text(), tag: old.tag().clone() }
+    let promoted = observation.record.promoted.as_ref().map(|promoted| &promoted.release.tag);
+    match (tags::floor(policy, observation), committed) {
+        (FloorState::Above(old) | FloorState::From(old), Some(new)) => of(&old.max(new)),
+        (FloorState::Above(old) | FloorState::From(old), None) => of(&old),
+        (FloorState::None, Some(new)) => of(&new),
+        (FloorState::NotOrdered(_), Some(new)) => {
+            let left = promoted.and_then(|tag| policy.candidates.rank(tag).ok());
+            of(&left.map_or_else(|| new.clone(), |left| left.max(new.clone())))
         }
-        (FloorState::NotOrdered(tag), _) => recorded.unwrap_or(Floor { tag, key: String::new() }),
-        (FloorState::At(old), None) => Floor { key: old.key_text(), tag: old.tag().clone() },
-        (_, Some(new)) => Floor { key: new.key_text(), tag: candidate.tag.clone() },
-        (FloorState::None, None) => Floor { tag: candidate.tag.clone(), key: String::new() },
+        (FloorState::NotOrdered(tag), None) => {
+            recorded.filter(|recorded| recorded.tag == tag).unwrap_or_else(|| bare(&tag))
+        }
+        (FloorState::None, None) => bare(&candidate.tag),
+        (FloorState::Untold(_), _) => {
+            let carried = match marks::standing(observation) {
+                Standing::Ahead { tag, .. } => tag,
+                Standing::InStep | Standing::Unreadable(_) => None,
+            };
+            recorded.unwrap_or_else(|| bare(carried.or(promoted).unwrap_or(&candidate.tag)))
+        }
     }
 }

@@ -20,6 +20,14 @@ pub struct Decision {
     pub ask: Vec<Question>,
     /// Followed candidates, newest first; the first is the one that is printed.
     pub followed: Vec<Candidate>,
+    /// The promoted tag, where it is judged once more; `None` at rest.
+    pub promoted_again: Option<PromotedAgain>,
+    /// What targets carry and status does not know; `None` when they are in step.
+    pub inherited: Option<Inherited>,
+    /// The last names of `candidates.policyRef`, newest first, for status to keep.
+    pub named: Vec<Tag>,
+    /// A name that came now, is not above the floor, and is therefore ignored.
+    pub named_older: Option<Tag>,
     /// The one write that matters, when everything is there.
     pub commit: Option<Granted>,
     /// Why nothing can be committed although something may pass.
@@ -34,10 +42,40 @@ pub struct Decision {
     pub drift: Drift,
     /// How many tags were listed and matched.
     pub listed: Listed,
-    /// This generation was looked at: every list was asked, or every image of the pin.
+    /// This generation was looked at: every list was asked, or every image of the pin or of what was named; and
+    /// every image of the promoted tag, where it is judged again.
     pub looked: bool,
     /// When the next look is due, when nothing happens before.
     pub next_look: Option<Timestamp>,
+}
+
+/// The promoted tag, judged once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PromotedAgain {
+    /// Why it is.
+    pub why: WhyAgain,
+    /// How it stands. Of its record nothing is kept.
+    pub candidate: Candidate,
+}
+
+/// Why the promoted tag is judged once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhyAgain {
+    /// It was committed under another generation of the spec.
+    Generation,
+    /// Targets carry a later commit of it than status knows.
+    TargetsAhead,
+    /// Its tags moved, and `onTagMoved` is `Repromote`.
+    TagMoved,
+}
+
+/// What the marks of targets say beyond status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    /// The highest sequence; the next commit goes on from it.
+    pub sequence: i64,
+    /// The tag that it belongs to; `None` when the mark holds no readable one.
+    pub tag: Option<Tag>,
 }
 
 /// Something to look at. The caller answers each with the [`Answer`] of the same name. `since` says how old the
@@ -208,6 +246,8 @@ pub enum Blocker {
     Missing,
     /// A required cell could not be told.
     Unknown,
+    /// The tag of the promoted release holds something else now, and `onTagMoved` is `Report`.
+    TagMoved,
     /// A digest changed a moment ago.
     Settling,
     /// A required gate failed.
@@ -260,6 +300,16 @@ pub enum Hold {
         /// That tag.
         floor: Tag,
     },
+    /// The order could not be read, so that nothing can be called newer.
+    OrderUntold {
+        /// Why.
+        doubt: Doubt,
+    },
+    /// It cannot be told what the targets carry, and status may know less than they do.
+    TargetUnreadable {
+        /// Which target, and why.
+        why: String,
+    },
 }
 
 /// What became of the promoted tags since the commit.
@@ -290,6 +340,26 @@ pub struct Listed {
     pub out_of_range: usize,
     /// Images whose list could not be read, with the doubt.
     pub unknown: BTreeMap<ImageName, Doubt>,
+}
+
+// === impl PromotedAgain ===
+
+impl PromotedAgain {
+    /// What keeps it from being committed again; `None` while it is only waited for: a test that waits or runs, a
+    /// digest that is to be still.
+    pub fn obstacle(&self) -> Option<&Blocked> {
+        let candidate = &self.candidate;
+        let hindered = candidate.gates.iter().any(|gate| !gate.advisory && gate.reason.is_some());
+        candidate.blocked.as_ref().filter(|blocked| match blocked.by {
+            Blocker::Settling => false,
+            Blocker::GatePending => hindered,
+            Blocker::Broken
+            | Blocker::Missing
+            | Blocker::Unknown
+            | Blocker::TagMoved
+            | Blocker::GateFailed => true,
+        })
+    }
 }
 
 // === impl Listed ===

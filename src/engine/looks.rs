@@ -6,9 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use crate::engine::decision::{Candidate, Question};
 use crate::engine::memory::{Asked, ImageMemory, Memory};
 use crate::engine::observation::Observation;
+use crate::engine::order::Source;
 use crate::engine::policy::{ImagePolicy, Policy};
 use crate::engine::record::Phase;
-use crate::model::Sighting;
+use crate::model::{Sighting, Tag};
 
 /// Shortest pause between two looks at one cell (design §4): goal G1 allows 4 s from push to commit, and a
 /// look takes less than one.
@@ -33,10 +34,11 @@ pub(in crate::engine) fn agenda(
     policy: &Policy,
     observation: &Observation,
     followed: &[Candidate],
+    again: Option<&Candidate>,
     now: Timestamp,
 ) -> Agenda {
     let mut agenda = Agenda::default();
-    if policy.pin.is_none() {
+    if policy.pin.is_none() && policy.candidates.source == Source::Lists {
         for (_, image) in policy.required_images().filter(|(_, image)| image.place.repository().is_some()) {
             let due_at = list_due_at(policy, &observation.memory, image, now);
             let since = since(&observation.memory, policy.interval, now);
@@ -49,6 +51,14 @@ pub(in crate::engine) fn agenda(
                 let (tag, image) = (candidate.tag.clone(), image.name.clone());
                 agenda.note(due_at, now, Question::Look { tag, image, since });
             }
+        }
+    }
+    for image in &policy.images {
+        if let Some(candidate) = again
+            && let Some((due_at, since)) = again_due_at(policy, observation, candidate, image, now)
+        {
+            let (tag, image) = (candidate.tag.clone(), image.name.clone());
+            agenda.note(due_at, now, Question::Look { tag, image, since });
         }
     }
     note_drift(policy, observation, now, &mut agenda);
@@ -103,6 +113,24 @@ fn list_due_at(policy: &Policy, memory: &Memory, image: &ImagePolicy, now: Times
     }
 }
 
+/// True when the image's list named the tag once and does not any more. That is no evidence: it is looked at again,
+/// so that a tag that CI deleted everywhere is found to be gone (failure sequence 14).
+fn left_its_list(
+    policy: &Policy,
+    observation: &Observation,
+    tag: &Tag,
+    image: &ImagePolicy,
+    seen: Asked,
+) -> bool {
+    let memory = &observation.memory;
+    let Some(place) = policy.images.iter().position(|known| known.name == image.name) else { return false };
+    let Ok(rank) = policy.candidates.rank(tag) else { return false };
+    let bit = 1_u32 << place;
+    let left =
+        memory.tags.get(&rank).is_some_and(|listing| listing.ever & bit != 0 && listing.now & bit == 0);
+    left && memory.lists.get(&image.name).is_some_and(|list| list.asked.at > seen.at)
+}
+
 /// When one image of a candidate is to be looked at, and the oldest answer that will do; `None` when all its
 /// cells are Present.
 fn look_due_at(
@@ -128,13 +156,37 @@ fn look_due_at(
         policy.interval
     } else if waits(true) {
         hot_gap(policy, observation, candidate, now)
-    } else if waits(false) {
+    } else if waits(false) || left_its_list(policy, observation, &candidate.tag, image, memory.asked) {
         policy.interval
     } else {
         return None;
     };
     let due_at = due_at(&observation.memory, memory.asked, gap, retry_after_secs(memory));
     Some((due_at, since(&observation.memory, gap, now)))
+}
+
+/// As [`look_due_at`] for the promoted tag that is judged again: at once, then at the pace of rest while a required
+/// cell is not Present. Whether a tag points elsewhere since is found by the look for drift.
+fn again_due_at(
+    policy: &Policy,
+    observation: &Observation,
+    candidate: &Candidate,
+    image: &ImagePolicy,
+    now: Timestamp,
+) -> Option<(Timestamp, Timestamp)> {
+    image.tag_template.render(candidate.tag.as_str())?;
+    image.place.repository()?;
+    let since = since(&observation.memory, policy.interval, now);
+    let Some(memory) = observation.memory.image(&candidate.tag, &image.name) else {
+        return Some((now, since));
+    };
+    if memory.stale {
+        return Some((now, now));
+    }
+    let cells = &candidate.images.iter().find(|judged| judged.name == image.name)?.cells;
+    let waits = cells.iter().any(|cell| cell.required && !cell.sighting.is_present());
+    let due_at = due_at(&observation.memory, memory.asked, policy.interval, retry_after_secs(memory));
+    waits.then_some((due_at, since))
 }
 
 fn retry_after_secs(memory: &ImageMemory) -> Option<u32> {
@@ -187,10 +239,16 @@ fn note_drift(policy: &Policy, observation: &Observation, now: Timestamp, agenda
     let Some(drift) = asked else { return };
     for image in &promoted.release.images {
         let Some(head) = drift.heads.get(&image.name) else { continue };
-        let moved = head.sighting.present().is_some_and(|digest| *digest != image.digest);
-        let unread =
-            memory.image(&promoted.release.tag, &image.name).is_none_or(|seen| seen.asked.at < head.asked_at);
-        if moved && unread && policy.image(&image.name).is_some() {
+        let Some(digest) = head.sighting.present() else { continue };
+        // A tag that moved is read, and one that was moved back is read again.
+        let unread = match memory.image(&promoted.release.tag, &image.name) {
+            None => *digest != image.digest,
+            Some(seen) => {
+                let known = seen.sighting.present().map_or(&image.digest, |evidence| &evidence.digest);
+                seen.asked.at < head.asked_at && (known != digest || *digest != image.digest)
+            }
+        };
+        if unread && policy.image(&image.name).is_some() {
             let (tag, image) = (promoted.release.tag.clone(), image.name.clone());
             // What the tag held before it moved would be compared with what it holds now.
             agenda.note(now, now, Question::Look { tag, image, since: head.asked_at });

@@ -9,19 +9,23 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::engine::decision::{Answer, Checked};
-use crate::engine::order::{NotOrdered, Rank};
+use crate::engine::order::{NotOrdered, Rank, Source};
 use crate::engine::policy::Policy;
 use crate::engine::record::Record;
 use crate::engine::tags;
 use crate::model::{
-    Defect, DefectKind, Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Sighted,
-    Sighting, Tag, TagList,
+    Defect, DefectKind, Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, ReleaseImage,
+    Sighted, Sighting, Tag, TagList,
 };
 
 /// Most candidate tags above the floor that are remembered, newest first. Of them at most
 /// `maxFollowed` ≤ 20 are followed; six times that leaves room for a burst of pushes between two polls, and
 /// keeps a set under 20 kB (goal G4).
 pub const KNOWN_TAGS_MAX: usize = 128;
+
+/// Most tags of which looks are kept where candidates are named and no list prunes them: the five names, the
+/// promoted tag and a pin, and as many again between two prunes.
+const NAMED_LOOKS_MAX: usize = 16;
 
 /// What was seen in registries, for one set and one generation of its spec.
 #[derive(Clone, Debug, Default)]
@@ -127,6 +131,10 @@ impl Memory {
                 let asked = asked(sighted.asked_at);
                 if self.image(&tag, &image).is_none_or(|known| known.asked.at <= asked.at) {
                     self.absorb_look(record, tag, image, sighted.sighting, asked);
+                    let looks_max = NAMED_LOOKS_MAX * policy.images.len();
+                    if policy.candidates.source == Source::Named && self.images.len() > looks_max {
+                        self.prune(policy, record);
+                    }
                 }
             }
             Answer::Confirm { tag, started_at, checked } => {
@@ -170,6 +178,7 @@ impl Memory {
         let mut wanted: BTreeSet<&Tag> = self.tags.keys().map(Rank::tag).collect();
         wanted.extend(record.candidates.iter().map(|candidate| &candidate.tag));
         wanted.extend(record.promoted.iter().map(|promoted| &promoted.release.tag));
+        wanted.extend(&record.named);
         wanted.extend(&policy.pin);
         self.images.retain(|(tag, _), _| wanted.contains(tag));
     }
@@ -275,14 +284,17 @@ impl Memory {
         asked: Asked,
     ) {
         let at = asked.at;
-        // The status remembers digests across a restart; its children are unknown, so that any other
-        // digest counts as a change.
+        // The status remembers digests across a restart; of a candidate its children are unknown, so that any
+        // other digest counts as a change.
         let known = record.candidates.iter().find(|candidate| candidate.tag == tag);
-        let recorded = || known.and_then(|known| known.digests.get(&image));
+        let differs_from_record = |new: &ImageEvidence| {
+            known.and_then(|known| known.digests.get(&image)).is_some_and(|digest| *digest != new.digest)
+                || committed(record, &tag, &image).is_some_and(|known| is_another(new, known))
+        };
         let old = self.images.remove(&(tag.clone(), image.clone()));
         let changed = match (&sighting, old.as_ref().and_then(|old| old.kept.as_ref())) {
             (Sighting::Present(new), Some((kept, _))) => kept.digest != new.digest && !new.extends(kept),
-            (Sighting::Present(new), None) => recorded().is_some_and(|digest| *digest != new.digest),
+            (Sighting::Present(new), None) => differs_from_record(new),
             _ => false,
         };
         // The first look of a process is no progress of a candidate that status knows already: the pace goes
@@ -328,6 +340,18 @@ impl Memory {
         }
         self.confirmation = sound.then(|| Confirmation { tag: tag.clone(), started_at, digests });
     }
+}
+
+/// The image as it was committed, when `tag` is the promoted one.
+fn committed<'a>(record: &'a Record, tag: &Tag, image: &ImageName) -> Option<&'a ReleaseImage> {
+    let promoted = record.promoted.as_ref().filter(|promoted| promoted.release.tag == *tag)?;
+    promoted.release.images.iter().find(|known| known.name == *image)
+}
+
+/// True when a child that was committed is not there unchanged.
+fn is_another(new: &ImageEvidence, known: &ReleaseImage) -> bool {
+    let is_same = |(platform, digest): &(Platform, Digest)| new.cell(platform).present() == Some(digest);
+    new.digest != known.digest && !known.platforms.iter().all(is_same)
 }
 
 // === impl ImageMemory ===

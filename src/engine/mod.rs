@@ -9,6 +9,7 @@
 //!
 //! No I/O, no clock, no Kubernetes, no serialisation: a test holds that. Invariants are those of design §7.
 
+mod again;
 mod choose;
 pub mod clearance;
 mod commit;
@@ -17,6 +18,7 @@ mod drift;
 pub mod gates;
 mod judge;
 pub mod looks;
+mod marks;
 pub mod memory;
 pub mod observation;
 pub mod order;
@@ -29,10 +31,13 @@ mod tags;
 use jiff::Timestamp;
 
 pub use commit::{BLOBS_SEEN_LIFE, CHILD_SEEN_LIFE, CONFIRMATION_LIFE};
+pub use marks::MARK_SEQUENCE_MAX;
 
 use choose::Runner;
-use decision::{Candidate, Decision, Hold, Listed};
+use decision::{Candidate, Decision, Hold, Inherited, Listed};
+use marks::Standing;
 use observation::Observation;
+use order::Source;
 use policy::Policy;
 use record::{Ended, Outcome, Phase};
 use tags::FloorState;
@@ -54,27 +59,26 @@ pub fn decide(policy: &Policy, observation: &Observation, now: Timestamp) -> Dec
     let ended = ended(policy, observation, &judged, &gone, now);
     let alive = judged.into_iter().filter(|(runner, _)| !gone.contains(&runner.tag)).collect();
     let followed = choose::follow(policy, alive);
-    let mut agenda = looks::agenda(policy, observation, &followed, now);
-    for candidate in &followed {
-        if let Some(bell) = judge::next_bell(policy, candidate, now) {
-            agenda.wake_at(bell);
-        }
-    }
-    if let Some(bell) = gates::smoke::next_bell(observation, now) {
-        agenda.wake_at(bell);
-    }
+    let drift = drift::drift(policy, observation);
+    let promoted_again = again::judge(policy, observation, &drift, now);
+    let again = promoted_again.as_ref().map(|again| &again.candidate);
+    let agenda = agenda(policy, observation, &followed, again, now);
     let mut decision = Decision {
         ask: agenda.due,
         hold: hold(policy, observation),
+        inherited: inherited(observation),
+        named: tags::names(policy, observation),
+        named_older: tags::named_older(policy, observation),
         start: Vec::new(),
-        verdicts: gates::smoke::kept_verdicts(policy, observation, &followed),
+        verdicts: gates::smoke::kept_verdicts(policy, observation, &followed, again),
         ended,
-        drift: drift::drift(observation),
+        drift,
         listed: listed(observation),
-        looked: looked(policy, observation),
+        looked: looked(policy, observation, &followed, again),
         next_look: agenda.next,
         commit: None,
         followed,
+        promoted_again,
     };
     decision.ask.truncate(ASK_MAX);
     if decision.ask.is_empty() && decision.hold.is_none() {
@@ -83,9 +87,29 @@ pub fn decide(policy: &Policy, observation: &Observation, now: Timestamp) -> Dec
     decision
 }
 
+/// What is to be looked at, and when something changes without a look.
+fn agenda(
+    policy: &Policy,
+    observation: &Observation,
+    followed: &[Candidate],
+    again: Option<&Candidate>,
+    now: Timestamp,
+) -> looks::Agenda {
+    let mut agenda = looks::agenda(policy, observation, followed, again, now);
+    let bells = followed.iter().filter_map(|candidate| judge::next_bell(policy, candidate, now));
+    let settles = |candidate: &&Candidate| candidate.phase == Phase::Settling;
+    let settled = again.filter(settles).and_then(|again| judge::settled_at(policy, &again.record));
+    let smoke = gates::smoke::next_bell(observation, now);
+    bells.chain(settled).chain(smoke).for_each(|bell| agenda.wake_at(bell));
+    agenda
+}
+
 /// The effects of a decision that has nothing left to look at.
 fn act(policy: &Policy, observation: &Observation, decision: &mut Decision, now: Timestamp) {
-    match commit::step(policy, observation, &decision.followed, now) {
+    let again = decision.promoted_again.as_ref().map(|again| &again.candidate);
+    // What is newer comes first: it is judged under the present spec too.
+    let candidates = decision.followed.iter().chain(again);
+    match commit::step(policy, observation, candidates, now) {
         commit::Step::Confirm(question) => decision.ask.push(question),
         commit::Step::Grant(granted) => {
             let floor = policy.candidates.rank(&granted.floor().tag).ok();
@@ -97,17 +121,19 @@ fn act(policy: &Policy, observation: &Observation, decision: &mut Decision, now:
             let promoted = granted.release().tag.clone();
             decision.ended.extend(superseded(&passed, &promoted, now));
             decision.followed = kept;
+            // It is what was just granted, or below it.
+            decision.promoted_again = None;
             decision.commit = Some(granted);
-            decision.start = gates::smoke::to_start(policy, observation, &decision.followed, now);
+            decision.start = gates::smoke::to_start(policy, observation, &decision.followed, None, now);
         }
         commit::Step::Nothing => {
-            decision.start = gates::smoke::to_start(policy, observation, &decision.followed, now);
+            decision.start = gates::smoke::to_start(policy, observation, &decision.followed, again, now);
         }
     }
 }
 
 fn judged(policy: &Policy, observation: &Observation, now: Timestamp) -> Vec<(Runner, Candidate)> {
-    choose::runners(policy, &observation.record, &observation.memory)
+    choose::runners(policy, observation)
         .into_iter()
         .map(|runner| {
             let candidate = judge::judge(policy, observation, &runner, now);
@@ -117,7 +143,7 @@ fn judged(policy: &Policy, observation: &Observation, now: Timestamp) -> Vec<(Ru
 }
 
 /// Followed candidates of which every required image was Missing in two looks an interval apart. A pin waits
-/// for ever.
+/// for ever, and so does what something other than a list names: it would come back at once.
 fn gone(policy: &Policy, observation: &Observation, judged: &[(Runner, Candidate)]) -> Vec<Tag> {
     let image_is_gone = |tag: &Tag, name: &crate::model::ImageName| {
         observation.memory.image(tag, name).is_some_and(|memory| {
@@ -127,9 +153,12 @@ fn gone(policy: &Policy, observation: &Observation, judged: &[(Runner, Candidate
                     .is_some_and(|since| memory.asked.at.duration_since(since) >= policy.interval)
         })
     };
+    let inherited = inherited(observation).and_then(|inherited| inherited.tag);
+    let named = tags::names(policy, observation).first().filter(|_| observation.named.is_some()).cloned();
+    let waits = [policy.pin.clone(), inherited, named];
     judged
         .iter()
-        .filter(|(runner, _)| policy.pin.as_ref() != Some(&runner.tag))
+        .filter(|(runner, _)| !waits.contains(&Some(runner.tag.clone())))
         .filter(|(runner, _)| {
             policy.required_images().all(|(_, image)| image_is_gone(&runner.tag, &image.name))
         })
@@ -186,22 +215,48 @@ fn hold(policy: &Policy, observation: &Observation) -> Option<Hold> {
     if policy.suspend {
         return Some(Hold::Suspended);
     }
-    match tags::floor(policy, &observation.record) {
+    if let Standing::Unreadable(why) = marks::standing(observation) {
+        return Some(Hold::TargetUnreadable { why });
+    }
+    match tags::floor(policy, observation) {
         FloorState::NotOrdered(floor) if policy.pin.is_none() => Some(Hold::FloorNotOrdered { floor }),
+        FloorState::Untold(doubt) if policy.pin.is_none() => Some(Hold::OrderUntold { doubt }),
         _ => None,
     }
 }
 
-fn looked(policy: &Policy, observation: &Observation) -> bool {
+fn inherited(observation: &Observation) -> Option<Inherited> {
+    match marks::standing(observation) {
+        Standing::Ahead { sequence, tag } => Some(Inherited { sequence, tag: tag.cloned() }),
+        Standing::InStep | Standing::Unreadable(_) => None,
+    }
+}
+
+fn looked(
+    policy: &Policy,
+    observation: &Observation,
+    followed: &[Candidate],
+    again: Option<&Candidate>,
+) -> bool {
     let memory = &observation.memory;
-    policy.required_images().all(|(_, image)| match &policy.pin {
-        None => memory.lists.contains_key(&image.name),
+    // Of an image whose place cannot be told nothing is asked.
+    let images = || policy.required_images().filter(|(_, image)| image.place.repository().is_some());
+    let was_seen = |tag: &Tag| {
+        images().all(|(_, image)| {
+            memory.image(tag, &image.name).is_some() || image.tag_template.render(tag.as_str()).is_none()
+        })
+    };
+    let candidates = match &policy.pin {
         Some(pin) => {
             let promoted = observation.record.promoted.as_ref();
-            promoted.is_some_and(|promoted| promoted.release.tag == *pin)
-                || memory.image(pin, &image.name).is_some()
+            promoted.is_some_and(|promoted| promoted.release.tag == *pin) || was_seen(pin)
         }
-    })
+        None if policy.candidates.source == Source::Named => {
+            followed.iter().all(|candidate| was_seen(&candidate.tag))
+        }
+        None => images().all(|(_, image)| memory.lists.contains_key(&image.name)),
+    };
+    candidates && again.is_none_or(|again| was_seen(&again.tag))
 }
 
 fn listed(observation: &Observation) -> Listed {

@@ -7,6 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::engine::clearance::Floor;
 use crate::model::{Digest, ImageName, Promoted, SmokeVerdict, Tag};
 
+/// Most names of `candidates.policyRef` that are kept (design §4 Choose).
+pub const NAMED_MAX: usize = 5;
+
 /// The engine's memory in `status`: what survives a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
@@ -20,6 +23,8 @@ pub struct Record {
     pub verdicts: Vec<SmokeVerdict>,
     /// Candidates that ended, newest first.
     pub recent: Vec<Ended>,
+    /// The last distinct tags that `candidates.policyRef` named, newest first; at most [`NAMED_MAX`].
+    pub named: Vec<Tag>,
 }
 
 /// What is remembered of one followed candidate.

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::decision::{Blocker, Candidate, Decision, GateState, Hold};
+use crate::engine::decision::{Blocker, Candidate, Decision, GateState, Hold, Inherited, WhyAgain};
+use crate::engine::order::Source;
 use crate::engine::policy::Policy;
 use crate::engine::record::{Phase, Record};
-use crate::model::{ConditionType, Problem, Promoted, Reason, TargetName, TargetState};
+use crate::model::{ConditionType, Doubt, Problem, Promoted, Reason, TargetName, TargetState};
 
 /// One condition, without times: the border keeps the transition time of an unchanged status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,11 +39,10 @@ pub fn conditions(
     let mut conditions = vec![ready(policy, record, decision, targets)];
     conditions.extend(reconciling(decision));
     conditions.extend(stalled(decision, targets));
-    if let Some(candidate) = decision.followed.first() {
-        conditions.push(candidate_complete(candidate));
-        conditions.push(smoke_passed(candidate));
-    }
-    conditions.push(promoted(record.promoted.as_ref()));
+    let candidate = decision.followed.first();
+    conditions.extend(order_untold(decision).or_else(|| candidate.map(candidate_complete)));
+    conditions.extend(candidate.map(smoke_passed));
+    conditions.push(promoted_as_judged(record.promoted.as_ref(), decision));
     conditions.extend(drift(record.promoted.as_ref(), decision));
     conditions
 }
@@ -86,35 +86,69 @@ fn ready(policy: &Policy, record: &Record, decision: &Decision, targets: &Target
         let text = format!("target {name} is {}: {message}", state.word());
         return not(Reason::TargetNotApplied, text);
     }
-    let held = if policy.suspend { ", suspended" } else { "" };
+    let held = match &decision.hold {
+        Some(Hold::Suspended) => ", suspended".to_owned(),
+        Some(Hold::OrderUntold { doubt }) => format!("; {}", untold(doubt)),
+        Some(Hold::TargetUnreadable { why }) => format!("; {}", unreadable(why)),
+        Some(Hold::Deleting | Hold::FloorNotOrdered { .. }) | None => String::new(),
+    };
     let message = format!("{} is promoted (sequence {}){held}", promoted.release.tag, promoted.sequence);
     report(ConditionType::Ready, true, Reason::Succeeded, message)
 }
 
+fn untold(doubt: &Doubt) -> String {
+    format!("no candidate is promoted while the order cannot be told: {}", doubt.message)
+}
+
+fn unreadable(why: &str) -> String {
+    format!("nothing is promoted until it is known what the targets carry: {why}")
+}
+
+/// What targets carry although status does not know it.
+fn carried(inherited: &Inherited) -> String {
+    let tag = inherited.tag.as_ref().map_or_else(|| "an unreadable tag".to_owned(), ToString::to_string);
+    format!("targets carry {tag} (sequence {})", inherited.sequence)
+}
+
 fn nothing_promoted(policy: &Policy, decision: &Decision) -> ConditionReport {
-    let listed = &decision.listed;
-    let (reason, message) = match decision.followed.first() {
-        Some(candidate) => {
+    let (reason, message) = match (&decision.hold, decision.followed.first()) {
+        (Some(Hold::TargetUnreadable { why }), _) => (Reason::TargetUnreadable, unreadable(why)),
+        (Some(Hold::OrderUntold { doubt }), _) => (Reason::OrderUntold, untold(doubt)),
+        (_, Some(candidate)) => {
             let why = candidate.blocked.as_ref().map_or("about to be confirmed", |blocked| &blocked.message);
-            (Reason::NothingPromoted, format!("nothing was promoted yet; {}: {why}", candidate.tag))
+            let before = match &decision.inherited {
+                None => "nothing was promoted yet".to_owned(),
+                Some(inherited) => format!("status holds no release and {}", carried(inherited)),
+            };
+            (Reason::NothingPromoted, format!("{before}; {}: {why}", candidate.tag))
         }
-        None => match listed.unknown.iter().next() {
-            Some((image, doubt)) => {
-                (Reason::NothingPromoted, format!("the tags of {image} cannot be listed: {}", doubt.message))
-            }
-            None => (
-                Reason::NoCandidates,
-                format!(
-                    "{} of {} tags match spec.candidates{}",
-                    listed.matched,
-                    listed.tags,
-                    listed.skipped()
-                ),
-            ),
-        },
+        (_, None) => no_candidates(policy, decision),
     };
     let held = if policy.suspend { " (suspended)" } else { "" };
     report(ConditionType::Ready, false, reason, format!("{message}{held}"))
+}
+
+fn no_candidates(policy: &Policy, decision: &Decision) -> (Reason, String) {
+    let listed = &decision.listed;
+    if policy.candidates.source == Source::Named {
+        let message = match decision.named.first() {
+            None => "the ImagePolicy of spec.candidates.policyRef names no tag yet".to_owned(),
+            Some(tag) => format!(
+                "{tag}, which the ImagePolicy of spec.candidates.policyRef names, is not above the floor, dismissed, \
+                 or not accepted by its rule and spec.candidates.exclude"
+            ),
+        };
+        return (Reason::NoCandidates, message);
+    }
+    match listed.unknown.iter().next() {
+        Some((image, doubt)) => {
+            (Reason::NothingPromoted, format!("the tags of {image} cannot be listed: {}", doubt.message))
+        }
+        None => (
+            Reason::NoCandidates,
+            format!("{} of {} tags match spec.candidates{}", listed.matched, listed.tags, listed.skipped()),
+        ),
+    }
 }
 
 fn reconciling(decision: &Decision) -> Option<ConditionReport> {
@@ -135,6 +169,16 @@ fn stalled(decision: &Decision, targets: &TargetReports) -> Option<ConditionRepo
     let (name, (_, message)) = targets.iter().find(|(_, (state, _))| *state == TargetState::Taken)?;
     let message = format!("target {name}: {message}");
     Some(report(ConditionType::Stalled, true, Reason::TargetTaken, message))
+}
+
+/// Nothing can be called newer; what to do is said where a candidate's own obstacle would be.
+fn order_untold(decision: &Decision) -> Option<ConditionReport> {
+    let Some(Hold::OrderUntold { doubt }) = &decision.hold else { return None };
+    let message = format!(
+        "{}; mend the ImagePolicy of spec.candidates.policyRef, or set spec.pin to the tag to promote",
+        untold(doubt)
+    );
+    Some(report(ConditionType::CandidateComplete, false, Reason::OrderUntold, message))
 }
 
 fn candidate_complete(candidate: &Candidate) -> ConditionReport {
@@ -185,6 +229,41 @@ fn smoke_passed(candidate: &Candidate) -> ConditionReport {
     passed(false, reason, format!("{}: {count}/{all} required gates passed; {why}", candidate.tag))
 }
 
+/// That a release is promoted, and what keeps it from being committed again where that is due.
+fn promoted_as_judged(promoted: Option<&Promoted>, decision: &Decision) -> ConditionReport {
+    let mut condition = self::promoted(promoted);
+    let Some(promoted) = promoted else {
+        if let Some(inherited) = &decision.inherited {
+            condition.message = format!("status holds no release; {}", carried(inherited));
+        }
+        return condition;
+    };
+    let Some(again) = decision.promoted_again.as_ref().filter(|_| decision.looked) else { return condition };
+    let blocked = again.candidate.blocked.as_ref();
+    let because = blocked.map(|blocked| format!(": {}", blocked.message)).unwrap_or_default();
+    let (tag, sequence) = (&promoted.release.tag, promoted.sequence);
+    match again.why {
+        WhyAgain::Generation if again.obstacle().is_some() => {
+            condition.reason = Reason::PromotedBehindSpec;
+            condition.message = format!(
+                "{tag} (sequence {sequence}) stays, and does not pass under the spec as it is now{because}"
+            );
+        }
+        WhyAgain::Generation if blocked.is_some() => {
+            condition.message =
+                format!("{tag} (sequence {sequence}) is judged under the spec as it is now{because}");
+        }
+        WhyAgain::TargetsAhead => {
+            let carried = decision.inherited.as_ref().map(carried).unwrap_or_default();
+            condition.message =
+                format!("{tag} (sequence {sequence}), and {carried}: it is to be committed again{because}");
+        }
+        // A move is told by TagMoved.
+        WhyAgain::Generation | WhyAgain::TagMoved => {}
+    }
+    condition
+}
+
 fn promoted(promoted: Option<&Promoted>) -> ConditionReport {
     match promoted {
         Some(promoted) => {
@@ -204,11 +283,23 @@ fn drift(promoted: Option<&Promoted>, decision: &Decision) -> Vec<ConditionRepor
     let mut conditions = Vec::new();
     match &drift.moved {
         Some(moved) => {
-            conditions.push(report(ConditionType::TagMoved, true, Reason::TagMoved, moved));
+            let again = decision.promoted_again.as_ref().filter(|again| again.why == WhyAgain::TagMoved);
+            let blocked = again.and_then(|again| again.candidate.blocked.as_ref());
+            let waits = blocked.map(|blocked| format!("; not committed again yet: {}", blocked.message));
+            let message = format!("{moved}{}", waits.unwrap_or_default());
+            conditions.push(report(ConditionType::TagMoved, true, Reason::TagMoved, message));
         }
         None if drift.known => {
-            let message = format!("the tags of {} hold what was promoted", promoted.release.tag);
-            conditions.push(report(ConditionType::TagMoved, false, Reason::AsPromoted, message));
+            let (reason, message) = match &drift.extended {
+                Some(extended) => {
+                    (Reason::TagExtended, format!("{extended}, with every required child unchanged"))
+                }
+                None => {
+                    let message = format!("the tags of {} hold what was promoted", promoted.release.tag);
+                    (Reason::AsPromoted, message)
+                }
+            };
+            conditions.push(report(ConditionType::TagMoved, false, reason, message));
         }
         None => {}
     }

@@ -57,8 +57,12 @@ words!(
         Succeeded,
         /// Ready=False: no release was promoted yet; something is followed. Next: see CandidateComplete.
         NothingPromoted,
-        /// Ready=False: no listed tag is a candidate. Next: check `spec.candidates` against the listed tags.
+        /// Ready=False: no listed or named tag is a candidate. Next: check `spec.candidates` against the tags, or the
+        /// ImagePolicy of `policyRef`.
         NoCandidates,
+        /// Ready=False: status holds no release, and what its targets carry cannot be told. Next: see that the
+        /// controller may read them.
+        TargetUnreadable,
         /// Ready=False: a target does not carry the promoted release yet. Next: see `status.targets`.
         TargetNotApplied,
         /// Ready=False: the promoted release is not the pinned one. Next: see CandidateComplete.
@@ -85,6 +89,9 @@ words!(
         Overdue,
         /// CandidateComplete=False: a cell was Unknown for a whole `spec.deadline`. Next: mend the credential or registry named.
         CannotTell,
+        /// CandidateComplete=False, Ready=False: the order of candidates cannot be told, so that nothing is newer.
+        /// Next: mend the ImagePolicy of `spec.candidates.policyRef`, or pin a tag.
+        OrderUntold,
         /// CandidateComplete=False: a digest changed; the candidate must be still for `spec.candidates.settle`.
         Settling,
         /// SmokePassed=False: a required gate waits or runs.
@@ -97,13 +104,16 @@ words!(
         NoGates,
         /// Promoted=True, and the event of each commit.
         Promoted,
+        /// Promoted=True: the promoted release does not pass under the present spec, and stays as it is. Next: push what
+        /// the message names, promote another release, or undo the edit.
+        PromotedBehindSpec,
         /// TagMoved=True: a required digest under a promoted tag changed after the commit.
         TagMoved,
         /// TagMoved=False, PromotedAvailable=True: as it was committed.
         AsPromoted,
         /// PromotedAvailable=False: a promoted tag is gone. Next: push it again, or promote another.
         PromotedGone,
-        /// Event: the promoted tag was re-pushed with every required child unchanged.
+        /// TagMoved=False, and an event: the promoted tag was re-pushed with every required child unchanged.
         TagExtended,
         /// Event: a candidate failed a required gate.
         Failed,
@@ -116,6 +126,9 @@ words!(
         /// Event: a target of a deleted set could not be deleted, so that the set stays. Next: mend what the message
         /// names, or set `spec.deletionPolicy` to `Retain`.
         TargetNotDeleted,
+        /// Event: what `spec.candidates.policyRef` names now is not above the floor, and is ignored. Next: pin it, if
+        /// it is wanted.
+        CandidateOlder,
         /// Event and error: a Secret that the spec names is absent or of the wrong type. Next: create it.
         SecretUnusable,
         /// `spec.suspend` is set: no commit, no new Job, no target write.

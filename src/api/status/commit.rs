@@ -26,9 +26,15 @@ fn set_promoted(status: &mut ReleaseSetStatus, promoted: &Promoted, floor: Floor
     let promoted = promoted_status(promoted);
     status.candidates.retain(|candidate| candidate.tag != promoted.tag);
     status.summary.take_if(|summary| summary.candidate == promoted.tag);
-    // They spoke of the release before.
+    // They spoke of what was committed before.
     status.conditions.retain(|condition| !super::render::is_of_promoted_tags(condition));
-    status.history.insert(0, history_entry(&promoted));
+    let entry = history_entry(&promoted);
+    // The same release under another spec is no other release: edits must not push older ones out.
+    let is_same = |known: &HistoryEntry| (&known.tag, &known.digests) == (&entry.tag, &entry.digests);
+    if status.history.first().is_some_and(is_same) {
+        status.history.remove(0);
+    }
+    status.history.insert(0, entry);
     status.history.truncate(history_limit.clamp(1, HISTORY_MAX));
     while status.history.len() > 1 && super::render::json_bytes(&status.history) > HISTORY_MAX_BYTES {
         status.history.pop();
@@ -110,10 +116,22 @@ mod tests {
     }
 
     #[test]
+    fn a_release_that_is_committed_again_is_one_entry_of_history() {
+        let mut status = ReleaseSetStatus::default();
+        let mut moved = promoted("v2", 4);
+        moved.release.images[0].digest = format!("sha256:{}", "7".repeat(64)).parse().unwrap();
+        for promoted in [promoted("v1", 1), promoted("v2", 2), promoted("v2", 3), moved] {
+            set_promoted(&mut status, &promoted, floor(), 10);
+        }
+        let sequences: Vec<i64> = status.history.iter().map(|entry| entry.sequence).collect();
+        assert_eq!(sequences, [4, 3, 1], "other digests are another release");
+    }
+
+    #[test]
     fn history_is_newest_first_and_bounded() {
         let mut status = ReleaseSetStatus::default();
         for sequence in 1..=12 {
-            set_promoted(&mut status, &promoted("v2", sequence), floor(), 10);
+            set_promoted(&mut status, &promoted(&format!("v{sequence}"), sequence), floor(), 10);
         }
         let sequences: Vec<i64> = status.history.iter().map(|entry| entry.sequence).collect();
         assert_eq!(sequences, (3..=12).rev().collect::<Vec<_>>());
@@ -128,6 +146,7 @@ mod tests {
             .collect();
         for sequence in 13..30 {
             wide.sequence = sequence;
+            wide.release.tag = format!("v{sequence}").parse().unwrap();
             set_promoted(&mut status, &wide, floor(), 50);
         }
         assert!(super::super::render::json_bytes(&status.history) <= HISTORY_MAX_BYTES);

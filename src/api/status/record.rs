@@ -40,6 +40,7 @@ pub fn record(status: &ReleaseSetStatus) -> Result<Record, UnreadableStatus> {
         candidates: status.candidates.iter().filter_map(candidate).collect(),
         verdicts: status.verdicts.iter().filter_map(verdict).collect(),
         recent: status.recent.iter().filter_map(ended).collect(),
+        named: status.named.iter().filter_map(|name| name.parse().ok()).collect(),
     })
 }
 

@@ -40,6 +40,7 @@ pub fn render(
         verdicts: decision.verdicts.iter().map(verdict_status).collect(),
         failure_logs: failure_logs(previous, &decision.verdicts),
         recent: recent(previous, &decision.ended),
+        named: decision.named.iter().map(ToString::to_string).collect(),
         targets: policy.targets.iter().map(target).collect(),
         summary: decision.followed.first().map(summary),
         listed: Some(listed_status(&decision.listed)),

@@ -137,6 +137,7 @@ fn decision() -> Decision {
             at: at("2026-01-01T00:00:00Z"),
             message: "v2 was promoted instead".to_owned(),
         }],
+        named: vec!["v3".parse().unwrap(), "v2".parse().unwrap()],
         ..Decision::default()
     }
 }
@@ -160,6 +161,7 @@ fn a_rendered_status_is_read_back() {
     assert_eq!(record.candidates, expected);
     assert_eq!(record.verdicts, decision.verdicts);
     assert_eq!(record.recent, decision.ended);
+    assert_eq!(record.named, decision.named);
     assert_eq!(status.observed_generation, 3);
     let summary = status.summary.unwrap();
     assert_eq!((summary.images.as_str(), summary.gates.as_str()), ("1/3", "0/1"));

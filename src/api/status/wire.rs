@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::api::v1alpha1::ReleaseSetStatus;
 
 /// Top-level fields of status that this version writes. Whatever else a live object holds there is left alone.
-const OUR_FIELDS: [&str; 13] = [
+const OUR_FIELDS: [&str; 14] = [
     "observedGeneration",
     "conditions",
     "promoted",
@@ -18,6 +18,7 @@ const OUR_FIELDS: [&str; 13] = [
     "verdicts",
     "failureLogs",
     "recent",
+    "named",
     "targets",
     "summary",
     "listed",

@@ -68,6 +68,10 @@ pub struct ReleaseSetStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = RECENT_MAX), extend("x-kubernetes-list-type" = "atomic", "example" = [{"tag": "main-3f9ac1d-1767225600", "outcome": "Superseded", "at": "2026-01-01T00:00:00Z"}]))]
     pub recent: Vec<EndedStatus>,
+    /// The last distinct tags that the ImagePolicy of `spec.candidates.policyRef` named, newest first. Absent means none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::named_tags", extend("example" = ["main-3f9ac1d-1767225600"]))]
+    pub named: Vec<String>,
     /// How far each target is. Absent means that there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = TARGETS_MAX), extend("x-kubernetes-list-type" = "atomic", "example" = [{"name": "config", "state": "Applied", "sequence": 1, "since": "2026-01-01T00:00:00Z"}]))]
@@ -458,6 +462,7 @@ impl Default for ReleaseSetStatus {
             verdicts: Vec::new(),
             failure_logs: Vec::new(),
             recent: Vec::new(),
+            named: Vec::new(),
             targets: Vec::new(),
             summary: None,
             listed: None,

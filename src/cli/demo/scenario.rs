@@ -223,8 +223,16 @@ impl Scenario {
 
     /// Path of an image's repository inside the registry.
     pub fn path_of(&self, image: &str) -> Option<&str> {
-        let image = self.spec.images.iter().find(|known| known.name == image)?;
-        image.repository.as_deref()?.strip_prefix("registry/")
+        let known = self.spec.images.iter().find(|known| known.name == image);
+        let repository = known.and_then(|known| known.repository.as_deref());
+        repository.or_else(|| self.edited_in(image))?.strip_prefix("registry/")
+    }
+
+    /// Repository of an image that joins the set by an edit.
+    fn edited_in(&self, image: &str) -> Option<&str> {
+        let edits = self.steps.iter().filter_map(|step| step.edit.as_ref()?.get("images")?.as_array());
+        let joins = edits.flatten().find(|known| known["name"].as_str() == Some(image))?;
+        joins["repository"].as_str()
     }
 
     /// How much sooner a release is out when all its builds run in parallel: the chain with the lead built
@@ -240,6 +248,23 @@ impl Scenario {
         };
         let chain = pushed(false)?.saturating_add(pushed(true)?);
         Some(chain.saturating_sub(committed_at.saturating_sub(started)))
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    /// The edit of the spec with `host` in the place of `registry/`.
+    pub fn edit_at(&self, host: &str) -> Option<serde_json::Value> {
+        let mut edit = self.edit.clone()?;
+        let images = edit.get_mut("images").and_then(serde_json::Value::as_array_mut);
+        for repository in images.into_iter().flatten().filter_map(|image| image.get_mut("repository")) {
+            let path = repository.as_str().and_then(|repository| repository.strip_prefix("registry/"));
+            if let Some(path) = path {
+                *repository = format!("{host}/{path}").into();
+            }
+        }
+        Some(edit)
     }
 }
 

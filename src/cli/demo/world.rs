@@ -144,7 +144,7 @@ impl EmbeddedWorld {
             let path = self.path_of(image)?;
             self.refused().retain(|refused| *refused != path);
         }
-        if let Some(edit) = &step.edit {
+        if let Some(edit) = step.edit_at(&self.registry.host()) {
             let patch = Patch::Merge(json!({ "spec": edit }));
             self.sets.patch(SET, &PatchParams::default(), &patch).await?;
         }

@@ -2,6 +2,7 @@
 
 use crate::cli::explain::contract::{Candidate, Cell, Gate, Image};
 use crate::cli::explain::facts::Facts;
+use crate::cli::render::one_line;
 
 /// What to do next, as a sentence without a final period.
 pub(super) fn next(facts: &Facts<'_>, candidates: &[Candidate]) -> String {
@@ -34,11 +35,27 @@ pub(super) fn next(facts: &Facts<'_>, candidates: &[Candidate]) -> String {
     if !facts.is_up_to_date() {
         return "wait for the controller to look at the spec as it is now; if it stays so, see whether it runs".to_owned();
     }
+    if let Some(unreadable) =
+        facts.condition("Ready", "False").filter(|ready| ready.reason == "TargetUnreadable")
+    {
+        return format!("see that the controller may read the targets: {}", one_line(&unreadable.message));
+    }
+    if facts.order_untold().is_some() {
+        return format!(
+            "mend the ImagePolicy of spec.candidates.policyRef, or set spec.pin to the tag to promote (`kubectl edit {set}`)"
+        );
+    }
     if let Some(candidate) = candidates.first() {
         return of_candidate(facts, candidate);
     }
     if let Some(target) = status.targets.iter().find(|target| target.state != "Applied") {
         return format!("see why target {} is {}: its message is above", target.name, target.state);
+    }
+    if let Some(behind) = facts.behind_spec() {
+        return format!(
+            "push the next tag so that it passes, mend what is named ({}), or undo the edit of the spec",
+            one_line(&behind.message)
+        );
     }
     if facts.condition("TagMoved", "True").is_some() {
         return "find out who pushed to the promoted tag; push the next release under a tag of its own"

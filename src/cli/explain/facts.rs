@@ -10,6 +10,7 @@ use crate::cli::explain::action;
 use crate::cli::explain::contract::{Candidate, Cell, Explanation, Gate, Image, Promoted, Target};
 use crate::cli::render::one_line;
 use crate::engine::looks::{HOT_GAP_DIVISOR, HOT_GAP_MIN};
+use crate::engine::order::Source;
 use crate::engine::policy::{GateKind, ImagePolicy, Policy};
 
 /// What is known of a set beside its status.
@@ -67,6 +68,16 @@ impl Facts<'_> {
         conditions.into_iter().find(|known| known.condition == condition && known.status == status)
     }
 
+    /// The promoted release stays although it does not pass under the present spec.
+    pub fn behind_spec(&self) -> Option<&crate::api::v1alpha1::ConditionStatus> {
+        self.condition("Promoted", "True").filter(|known| known.reason == "PromotedBehindSpec")
+    }
+
+    /// The order of candidates cannot be told.
+    pub fn order_untold(&self) -> Option<&crate::api::v1alpha1::ConditionStatus> {
+        self.condition("CandidateComplete", "False").filter(|known| known.reason == "OrderUntold")
+    }
+
     fn age_secs(&self, at: &str) -> Option<i64> {
         let at: Timestamp = at.parse().ok()?;
         Some(self.now.duration_since(at).as_secs().max(0))
@@ -79,7 +90,8 @@ impl Facts<'_> {
         if self.found.spec.suspend == Some(true) {
             return Some("spec.suspend is set".to_owned());
         }
-        self.condition("Stalled", "True").map(|stalled| one_line(&stalled.message))
+        let held = self.condition("Stalled", "True").or_else(|| self.order_untold());
+        held.map(|condition| one_line(&condition.message))
     }
 
     /// Conditions that are not as they should be, and that neither a candidate nor a target tells.
@@ -87,10 +99,12 @@ impl Facts<'_> {
         let wanted =
             [("Ready", "False"), ("Stalled", "True"), ("TagMoved", "True"), ("PromotedAvailable", "False")];
         let told = wanted.iter().filter_map(|(condition, status)| self.condition(condition, status));
-        told.map(|known| {
-            format!("{}={} {}: {}", known.condition, known.status, known.reason, one_line(&known.message))
-        })
-        .collect()
+        told.chain(self.behind_spec())
+            .chain(self.order_untold())
+            .map(|known| {
+                format!("{}={} {}: {}", known.condition, known.status, known.reason, one_line(&known.message))
+            })
+            .collect()
     }
 
     fn candidate(&self, candidate: &CandidateStatus, is_first: bool) -> Candidate {
@@ -152,7 +166,10 @@ impl Facts<'_> {
         }
         let interval = duration::Text(policy.interval);
         let Some(candidate) = self.found.status.candidates.first() else {
-            return Some(format!("tags are listed about every {interval}"));
+            return Some(match policy.candidates.source {
+                Source::Lists => format!("tags are listed about every {interval}"),
+                Source::Named => "at once when the ImagePolicy names another tag".to_owned(),
+            });
         };
         let overdue = self.deadline(candidate).0.is_some_and(|left| left <= SignedDuration::ZERO);
         Some(match candidate.phase.as_str() {

@@ -149,6 +149,20 @@ fn every_state_of_the_set_has_one_next_action() {
             "lastTransitionTime": "2026-01-01T00:00:00Z"});
         actions.push((reason, action(&with(|status| status["conditions"] = json!([condition])), |_| {})));
     }
+    let conditions = [
+        ("Promoted", "True", "PromotedBehindSpec"),
+        ("CandidateComplete", "False", "OrderUntold"),
+        ("Ready", "False", "TargetUnreadable"),
+    ];
+    for (condition, status, reason) in conditions {
+        let condition = json!({"type": condition, "status": status, "reason": reason, "message": "m",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let told = with(|status| {
+            no_candidate(status);
+            status["conditions"] = json!([condition]);
+        });
+        actions.push((reason, action(&told, |_| {})));
+    }
     insta::assert_snapshot!("next_actions_of_sets", lines(&actions));
 }
 

@@ -187,11 +187,13 @@ fn severity(state: GateState) -> u8 {
 }
 
 /// Smoke tests that are to start now: by the order in which candidates are followed, oldest first within a rank, at
-/// most as many as may run with those that do.
+/// most as many as may run with those that do. The promoted tag that is judged `again` comes last: nothing waits for
+/// it.
 pub(in crate::engine) fn to_start(
     policy: &Policy,
     observation: &Observation,
     followed: &[Candidate],
+    again: Option<&Candidate>,
     now: Timestamp,
 ) -> Vec<SmokeRequest> {
     let running = observation.smoke.values().filter(|view| matches!(view, SmokeView::Running { .. })).count();
@@ -199,6 +201,7 @@ pub(in crate::engine) fn to_start(
     let mut order: Vec<&Candidate> =
         followed.iter().rev().filter(|candidate| candidate.phase != Phase::Failed).collect();
     order.sort_by_key(|candidate| rank(candidate));
+    order.extend(again.filter(|candidate| candidate.phase != Phase::Failed));
     let mut requests: Vec<SmokeRequest> = Vec::new();
     for candidate in order {
         for request in requests_of(policy, observation, candidate, now) {
@@ -274,14 +277,17 @@ pub(in crate::engine) fn next_bell(observation: &Observation, now: Timestamp) ->
     observation.smoke.values().filter_map(bell).filter(|at| *at > now).min()
 }
 
-/// The verdicts that status keeps: those of followed candidates first, then the newest.
+/// The verdicts that status keeps: those of followed candidates and of the promoted tag that is judged `again` first,
+/// then the newest.
 pub(in crate::engine) fn kept_verdicts(
     policy: &Policy,
     observation: &Observation,
     followed: &[Candidate],
+    again: Option<&Candidate>,
 ) -> Vec<SmokeVerdict> {
     let in_use: BTreeSet<Binding> = followed
         .iter()
+        .chain(again)
         .flat_map(|candidate| smoke_gates(policy).map(move |(_, smoke)| (candidate, smoke)))
         .flat_map(|(candidate, smoke)| tests(policy, smoke, seen(candidate)))
         .filter_map(|test| test.subject.map(|subject| subject.binding))

@@ -16,7 +16,7 @@ async fn world() -> Option<World> {
     let tools = Tools::require(SUITE, &["flux-crds"])?;
     let world = World::real(SUITE).await?;
     install(&world.client, tools.path("flux-crds")).await;
-    let mut spec = world.spec();
+    let mut spec = World::spec();
     spec["deletionPolicy"] = json!("Delete");
     spec["targets"] = json!([
         {"name": "config", "configMap": {"name": "acme-release", "keys": {"values.yaml": "image: {app.image}\n"}}},

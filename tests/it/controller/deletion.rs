@@ -15,8 +15,8 @@ const SET: &str = "acme";
 const MAP: &str = "acme-release";
 const FINALIZER: &str = "tidegate.dev/targets";
 
-fn deleting(world: &World) -> Value {
-    let mut spec = world.spec();
+fn deleting() -> Value {
+    let mut spec = World::spec();
     spec["deletionPolicy"] = json!("Delete");
     spec
 }
@@ -42,7 +42,7 @@ async fn targets_go_with_their_set_on_a_real_api_server() {
 
 async fn targets_go_with_their_set(world: World) {
     let a = world.leader("a");
-    world.create(SET, deleting(&world)).await;
+    world.create(SET, deleting()).await;
     world.patch(SET, json!({"metadata": {"finalizers": ["example.com/theirs"]}})).await;
     a.reconcile(&world, SET).await.unwrap();
     let both = ["example.com/theirs", FINALIZER].map(str::to_owned).to_vec();
@@ -68,7 +68,7 @@ async fn targets_go_with_their_set(world: World) {
 async fn retain_does_nothing_at_all() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     a.release(&world, SET, "main-1").await;
     assert_eq!(finalizers(&world).await, Some(Vec::new()));
     let before = world.config_map(MAP).await;
@@ -83,7 +83,7 @@ async fn retain_does_nothing_at_all() {
 async fn a_policy_that_becomes_retain_takes_the_finalizer_off() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, deleting(&world)).await;
+    world.create(SET, deleting()).await;
     a.release(&world, SET, "main-1").await;
     assert_eq!(finalizers(&world).await, Some(vec![FINALIZER.to_owned()]));
     world.patch(SET, json!({"spec": {"deletionPolicy": "Retain"}})).await;
@@ -93,7 +93,7 @@ async fn a_policy_that_becomes_retain_takes_the_finalizer_off() {
     assert!(world.config_map(MAP).await.is_some());
 
     // The same when nobody saw the edit before the deletion.
-    world.create(SET, deleting(&world)).await;
+    world.create(SET, deleting()).await;
     a.reconcile(&world, SET).await.unwrap();
     world.patch(SET, json!({"spec": {"deletionPolicy": "Retain"}})).await;
     delete(&world).await;
@@ -106,7 +106,7 @@ async fn a_policy_that_becomes_retain_takes_the_finalizer_off() {
 async fn a_suspended_set_leaves_its_targets() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, deleting(&world)).await;
+    world.create(SET, deleting()).await;
     a.release(&world, SET, "main-1").await;
     world.patch(SET, json!({"spec": {"suspend": true}})).await;
     delete(&world).await;
@@ -119,7 +119,7 @@ async fn a_suspended_set_leaves_its_targets() {
 async fn what_is_not_ours_is_not_deleted_and_what_is_not_installed_holds_nothing_up() {
     let world = World::embedded();
     let a = world.leader("a");
-    let mut spec = deleting(&world);
+    let mut spec = deleting();
     spec["targets"] = json!([
         {"name": "config", "configMap": {"name": MAP}},
         {"name": "flux", "imagePolicy": {"name": "acme", "imageRepositoryRef": {"name": "app"}}},
@@ -143,7 +143,7 @@ async fn what_is_not_ours_is_not_deleted_and_what_is_not_installed_holds_nothing
 async fn a_refusal_keeps_the_set_and_is_told_once() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, deleting(&world)).await;
+    world.create(SET, deleting()).await;
     a.release(&world, SET, "main-1").await;
     let server = world.server.as_ref().unwrap();
     server.set_fault(Some(std::sync::Arc::new(|request| {
@@ -178,7 +178,7 @@ async fn a_refusal_keeps_the_set_and_is_told_once() {
 async fn without_its_finalizer_no_target_is_written() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, deleting(&world)).await;
+    world.create(SET, deleting()).await;
     let server = world.server.as_ref().unwrap();
     server.set_fault(Some(std::sync::Arc::new(|request| {
         (request.verb == Verb::Patch && request.actor == "a" && request.plural == "releasesets").then(|| {
@@ -208,13 +208,13 @@ async fn a_run_for_the_set_before_deletes_nothing_of_the_one_after_on_a_real_api
 /// A is paused before it deletes; B finishes, the set is made anew and promotes.
 async fn a_run_for_the_set_before(world: World) {
     let (a, b) = (world.leader("a"), world.leader("b"));
-    world.create(SET, deleting(&world)).await;
+    world.create(SET, deleting()).await;
     a.release(&world, SET, "main-1").await;
     delete(&world).await;
     let meanwhile = async {
         b.settle(&world, SET).await;
         assert_eq!(world.sets().get_opt(SET).await.unwrap().map(|set| set.name_any()), None);
-        world.create(SET, deleting(&world)).await;
+        world.create(SET, deleting()).await;
         b.release(&world, SET, "main-2").await;
     };
     let paused = a.pause(Method::DELETE, "/configmaps/acme-release");

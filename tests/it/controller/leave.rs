@@ -13,8 +13,8 @@ fn config(name: &str, object: &str) -> Value {
     json!({"name": name, "configMap": {"name": object}})
 }
 
-fn with_targets(world: &World, targets: Value) -> Value {
-    let mut spec = world.spec();
+fn with_targets(targets: Value) -> Value {
+    let mut spec = World::spec();
     spec["targets"] = targets;
     spec
 }
@@ -37,7 +37,7 @@ async fn a_removed_target_loses_the_marks_and_is_left() {
         {"name": "flux", "imagePolicy": {"name": "acme", "imageRepositoryRef": {"name": "app"}}},
         {"name": "operator", "resourceSetInputProvider": {"name": "acme"}},
     ]);
-    world.create(SET, with_targets(&world, all)).await;
+    world.create(SET, with_targets(all)).await;
     a.release(&world, SET, "main-1").await;
     let server = world.server.as_ref().unwrap();
     let before = world.config_map("acme-release").await.unwrap();
@@ -74,7 +74,7 @@ async fn a_removed_target_loses_the_marks_and_is_left() {
 #[tokio::test(start_paused = true)]
 async fn a_removal_that_nobody_saw_is_found_by_the_next_process() {
     let world = World::embedded();
-    world.create(SET, with_targets(&world, json!([config("a", "a"), config("b", "b")]))).await;
+    world.create(SET, with_targets(json!([config("a", "a"), config("b", "b")]))).await;
     world.leader("a").release(&world, SET, "main-1").await;
     world.patch(SET, json!({"spec": {"targets": [config("b", "b")]}})).await;
     // A died; B never saw the generation before.
@@ -87,7 +87,7 @@ async fn a_removal_that_nobody_saw_is_found_by_the_next_process() {
 async fn a_target_with_another_object_lets_go_of_the_first() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, with_targets(&world, json!([config("config", "old")]))).await;
+    world.create(SET, with_targets(json!([config("config", "old")]))).await;
     a.release(&world, SET, "main-1").await;
     world.patch(SET, json!({"spec": {"targets": [config("config", "new")]}})).await;
     a.settle(&world, SET).await;
@@ -109,7 +109,7 @@ async fn a_target_with_another_object_lets_go_of_the_first() {
 async fn a_target_of_another_name_keeps_its_object() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, with_targets(&world, json!([config("one", "one"), config("two", "two")]))).await;
+    world.create(SET, with_targets(json!([config("one", "one"), config("two", "two")]))).await;
     a.release(&world, SET, "main-1").await;
     // One is renamed; then both change places.
     let turns = [[("first", "one"), ("two", "two")], [("two", "one"), ("first", "two")]];
@@ -129,7 +129,7 @@ async fn a_target_of_another_name_keeps_its_object() {
 async fn a_suspended_set_lets_go_of_nothing_until_it_is_resumed() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, with_targets(&world, json!([config("a", "a"), config("b", "b")]))).await;
+    world.create(SET, with_targets(json!([config("a", "a"), config("b", "b")]))).await;
     a.release(&world, SET, "main-1").await;
     let edit = json!({"spec": {"suspend": true, "targets": [config("b", "b")]}});
     world.patch(SET, edit).await;
@@ -144,7 +144,7 @@ async fn a_suspended_set_lets_go_of_nothing_until_it_is_resumed() {
 async fn only_marks_of_this_set_are_taken_off() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, with_targets(&world, json!([config("b", "b")]))).await;
+    world.create(SET, with_targets(json!([config("b", "b")]))).await;
     let object = |name: &str, mark: &str| {
         let map = json!({"metadata": {"name": name, "labels": {"tidegate.dev/set": "acme"},
             "annotations": {"tidegate.dev/target": mark}}});
@@ -185,7 +185,7 @@ async fn kinds_that_are_not_installed_are_no_error() {
         {"name": "flux", "imagePolicy": {"name": "acme", "imageRepositoryRef": {"name": "app"}}},
         {"name": "operator", "resourceSetInputProvider": {"name": "acme"}},
     ]);
-    world.create(SET, with_targets(&world, targets)).await;
+    world.create(SET, with_targets(targets)).await;
     a.release(&world, SET, "main-1").await;
     assert_eq!(world.target(SET, "config").await.0, "Applied");
     let words = |word: &str| ("Failed".to_owned(), word.to_owned());
@@ -200,7 +200,7 @@ async fn a_promotion_with_two_targets_takes_few_writes_and_rest_takes_none() {
     let a = world.leader("a");
     let flux =
         json!({"name": "flux", "imagePolicy": {"name": "acme", "imageRepositoryRef": {"name": "app"}}});
-    world.create(SET, with_targets(&world, json!([config("config", "acme-release"), flux]))).await;
+    world.create(SET, with_targets(json!([config("config", "acme-release"), flux]))).await;
     a.release(&world, SET, "main-1").await;
     server.clear_log();
     a.settle(&world, SET).await;

@@ -9,6 +9,7 @@ mod defined;
 mod deletion;
 mod leave;
 mod life;
+mod lost;
 mod neighbours;
 mod reach;
 mod sequences;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use super::two::World;
 
-fn spec(world: &World, pattern: &str, target: &str) -> Value {
-    let mut spec = world.spec();
+fn spec(pattern: &str, target: &str) -> Value {
+    let mut spec = World::spec();
     spec["candidates"]["filterTags"] = json!({"pattern": pattern, "extract": "$n"});
     spec["targets"] = json!([{"name": "config", "configMap": {"name": target}}]);
     spec
@@ -17,8 +17,8 @@ fn spec(world: &World, pattern: &str, target: &str) -> Value {
 async fn two_sets_over_the_same_repositories_promote_their_own_tags() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create("nightly", spec(&world, "^nightly-(?P<n>[0-9]+)$", "nightly")).await;
-    world.create("release", spec(&world, "^v(?P<n>[0-9]+)$", "release")).await;
+    world.create("nightly", spec("^nightly-(?P<n>[0-9]+)$", "nightly")).await;
+    world.create("release", spec("^v(?P<n>[0-9]+)$", "release")).await;
     for set in ["nightly", "release"] {
         a.release(&world, set, "nightly-1").await;
         a.release(&world, set, "v1").await;
@@ -44,7 +44,7 @@ async fn two_sets_of_one_name_in_two_namespaces_know_nothing_of_each_other() {
     let there = here.at("other");
     let a = here.leader("a");
     for world in [&here, &there] {
-        let mut spec = world.spec();
+        let mut spec = World::spec();
         spec["deletionPolicy"] = json!("Delete");
         world.create("acme", spec).await;
     }
@@ -77,7 +77,7 @@ async fn two_sets_with_one_test_run_it_each_for_itself() {
     let world = World::embedded();
     let a = world.leader("a");
     for name in ["first", "second"] {
-        let mut spec = world.spec();
+        let mut spec = World::spec();
         spec["gates"] =
             json!([{"name": "boots", "smoke": {"image": "worker", "command": ["/app", "--self-check"]}}]);
         spec["targets"] = json!([{"name": "config", "configMap": {"name": name}}]);

@@ -29,7 +29,7 @@ async fn sequence_02_an_old_report_undoes_no_commit_on_a_real_api_server() {
 
 async fn an_old_report_undoes_no_commit(world: World) {
     let (a, b) = (world.leader("a"), world.leader("b"));
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     a.release(&world, SET, "main-1").await;
     // A sees half of main-2, and is paused before it says so.
     world.registry.push("acme/app", "main-2");
@@ -56,12 +56,12 @@ async fn sequence_02_a_report_for_the_set_that_was_deleted_meets_no_new_one_on_a
 
 async fn a_report_for_the_set_that_was_deleted(world: World) {
     let a = world.leader("a");
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     world.registry.push("acme/app", "main-1");
     world.registry.push("acme/worker", "main-1");
     let anew = async {
         world.sets().delete(SET, &DeleteParams::default()).await.unwrap();
-        world.create(SET, world.spec()).await;
+        world.create(SET, World::spec()).await;
     };
     a.pause(Method::PUT, STATUS).between(a.reconcile(&world, SET), anew).await.unwrap();
     assert_eq!(world.status(SET).await.promoted, None);
@@ -81,7 +81,7 @@ async fn sequence_03_a_stale_writer_does_not_move_a_target_back_on_a_real_api_se
 
 async fn a_stale_writer_does_not_move_a_target_back(world: World) {
     let (a, b) = (world.leader("a"), world.leader("b"));
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     a.release(&world, SET, "main-1").await;
     // A commits main-2, and is paused before it writes the target.
     world.registry.push("acme/app", "main-2");
@@ -108,7 +108,7 @@ async fn sequence_03_b_a_stale_write_does_not_make_a_deleted_target_anew_on_a_re
 
 async fn a_stale_write_does_not_make_a_deleted_target_anew(world: World) {
     let (a, b) = (world.leader("a"), world.leader("b"));
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     a.release(&world, SET, "main-1").await;
     world.registry.push("acme/app", "main-2");
     world.registry.push("acme/worker", "main-2");
@@ -128,10 +128,10 @@ async fn a_stale_write_does_not_make_a_deleted_target_anew(world: World) {
 async fn sequence_03_c_of_two_sets_that_name_one_target_the_first_has_it() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     a.release(&world, SET, "main-1").await;
     let before = world.config_map(MAP).await;
-    let mut other = world.spec();
+    let mut other = World::spec();
     other["images"] = json!([{"name": "other", "repository": "ghcr.io/acme/app"}]);
     world.create("other", other).await;
     a.release(&world, "other", "main-2").await;
@@ -159,7 +159,7 @@ async fn sequence_03_c_of_two_sets_that_name_one_target_the_first_has_it() {
 async fn sequence_03_d_a_set_that_is_being_deleted_makes_no_target_anew() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     a.release(&world, SET, "main-1").await;
     world.patch(SET, json!({"metadata": {"finalizers": ["foregroundDeletion"]}})).await;
     world.sets().delete(SET, &DeleteParams::foreground()).await.unwrap();
@@ -181,7 +181,7 @@ fn mark(sequence: &str) -> Value {
 async fn sequence_03_e_a_mark_above_the_set_stops_every_target_and_is_told() {
     let world = World::embedded();
     let a = world.leader("a");
-    let mut spec = world.spec();
+    let mut spec = World::spec();
     spec["targets"] = json!([
         {"name": "first", "configMap": {"name": "first"}},
         {"name": "config", "configMap": {"name": "acme-release"}},
@@ -210,7 +210,7 @@ async fn sequence_03_e_a_mark_above_the_set_stops_every_target_and_is_told() {
 async fn sequence_03_e_a_target_without_its_label_or_annotation_is_taken() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     a.release(&world, SET, "main-1").await;
     let marked = world.config_map(MAP).await.unwrap();
     for patch in [
@@ -238,7 +238,7 @@ async fn sequence_03_e_a_target_without_its_label_or_annotation_is_taken() {
 async fn sequence_04_a_a_set_that_is_deleted_and_made_again_leaves_its_targets() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     a.release(&world, SET, "main-1").await;
     let before = world.config_map(MAP).await.unwrap();
     assert_eq!(before.metadata.owner_references, None);
@@ -247,7 +247,7 @@ async fn sequence_04_a_a_set_that_is_deleted_and_made_again_leaves_its_targets()
     assert_eq!(world.config_map(MAP).await.as_ref(), Some(&before));
     // main-2 is half there: the new object writes nothing.
     world.registry.push("acme/app", "main-2");
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     world.patch(SET, json!({"spec": {"suspend": true}})).await;
     a.settle(&world, SET).await;
     assert_eq!(world.config_map(MAP).await.as_ref(), Some(&before));
@@ -257,7 +257,7 @@ async fn sequence_04_a_a_set_that_is_deleted_and_made_again_leaves_its_targets()
 async fn sequence_06_an_advisory_image_is_written_to_no_target() {
     let world = World::embedded();
     let a = world.leader("a");
-    let mut spec = world.spec();
+    let mut spec = World::spec();
     spec["images"][1]["advisory"] = json!(true);
     spec["targets"] = json!([
         {"name": "config", "configMap": {"name": "acme-release"}},
@@ -280,7 +280,7 @@ async fn sequence_06_an_advisory_image_is_written_to_no_target() {
 async fn sequence_06_an_image_policy_that_cannot_carry_the_tags_is_refused() {
     let world = World::embedded();
     let a = world.leader("a");
-    let mut spec = world.spec();
+    let mut spec = World::spec();
     spec["images"][1]["tagTemplate"] = json!("{tag}-debian");
     spec["targets"] =
         json!([{"name": "flux", "imagePolicy": {"name": "acme", "imageRepositoryRef": {"name": "app"}}}]);
@@ -299,7 +299,7 @@ async fn sequence_06_an_image_policy_that_cannot_carry_the_tags_is_refused() {
 async fn sequence_11_b_a_target_that_waits_for_its_write_is_held_by_a_suspension() {
     let world = World::embedded();
     let a = world.leader("a");
-    world.create(SET, world.spec()).await;
+    world.create(SET, World::spec()).await;
     let server = world.server.as_ref().unwrap();
     server.set_fault(Some(std::sync::Arc::new(|request| {
         (request.verb == Verb::Create && request.plural == "configmaps").then(|| ApiFault::Refuse {
@@ -325,7 +325,7 @@ async fn sequence_11_b_a_target_that_waits_for_its_write_is_held_by_a_suspension
 async fn sequence_11_c_a_suspension_between_two_targets_holds_the_second() {
     let world = World::embedded();
     let a = world.leader("a");
-    let mut spec = world.spec();
+    let mut spec = World::spec();
     let target = |name: &str| json!({"name": name, "configMap": {"name": name}});
     spec["targets"] = json!([target("first"), target("second")]);
     world.create(SET, spec).await;

@@ -1,7 +1,8 @@
 //! Controllers without processes: any number of them reconcile by hand against one API server, embedded or real, over a
 //! registry on paper. Each can be paused between a read and its write, as a leader that lost its lease is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -134,7 +135,7 @@ impl World {
     }
 
     /// Two images and one ConfigMap target, as JSON to be changed.
-    pub fn spec(&self) -> Value {
+    pub fn spec() -> Value {
         json!({
             "images": [
                 {"name": "app", "repository": "ghcr.io/acme/app"},
@@ -272,6 +273,10 @@ impl Paper {
         self.0.lock().unwrap().insert((path.to_owned(), tag.to_owned()));
     }
 
+    pub fn remove(&self, path: &str, tag: &str) {
+        self.0.lock().unwrap().remove(&(path.to_owned(), tag.to_owned()));
+    }
+
     fn digest(&self, repository: &Repository, tag: &Tag) -> Sighting<Digest> {
         let key = (repository.path().to_owned(), tag.to_string());
         if self.0.lock().unwrap().contains(&key) {
@@ -284,9 +289,11 @@ impl Paper {
 
 /// The digest of what lies at `path:tag`.
 pub fn digest_of(text: &str) -> Digest {
-    let bytes = Sha256::digest(text);
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}").parse().unwrap()
+    let mut digest = "sha256:".to_owned();
+    for byte in Sha256::digest(text) {
+        write!(digest, "{byte:02x}").unwrap();
+    }
+    digest.parse().unwrap()
 }
 
 impl Registry for Paper {
@@ -313,7 +320,7 @@ impl Registry for Paper {
                 let child = Sighting::Present(digest_of(&format!("child of {digest}")));
                 let children = question.platforms.iter().map(|platform| (platform.clone(), child.clone()));
                 let children = children.collect();
-                Sighting::Present(ImageEvidence { digest, children, revisions: Default::default() })
+                Sighting::Present(ImageEvidence { digest, children, revisions: BTreeMap::new() })
             }
             _ => Sighting::Missing,
         };

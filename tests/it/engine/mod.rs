@@ -4,4 +4,5 @@ mod answers;
 mod confirmation;
 pub mod properties;
 mod semver;
+mod sequences;
 pub mod world;

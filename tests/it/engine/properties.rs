@@ -2,17 +2,18 @@
 
 use jiff::SignedDuration;
 use proptest::prelude::*;
+use tidegate::engine::observation::Marks;
 use tidegate::engine::order::{CandidateRule, Direction, Order, Source, TagFilter};
 use tidegate::engine::policy::{
     Gate, GateKind, ImagePolicy, OnTagMoved, Place, Policy, PolicyParts, RevisionSource, SameRevisionGate,
     SmokeGate, When,
 };
 use tidegate::model::smoke::SmokeTest;
-use tidegate::model::{Tag, TagTemplate};
+use tidegate::model::{Doubt, DoubtKind, Tag, TagTemplate};
 
 use super::world::World;
 
-const IMAGES: [&str; 3] = ["app", "worker", "embeddings"];
+pub const IMAGES: [&str; 3] = ["app", "worker", "embeddings"];
 const TAGS: [&str; 4] = ["main-1", "main-2", "main-3", "main-4"];
 const PLATFORMS: [&str; 2] = ["linux/amd64", "linux/arm64"];
 
@@ -29,6 +30,12 @@ enum Event {
     BreakSmoke { image: usize, tag: usize, build: u32 },
     Hint,
     Share { percent: i64 },
+    RequireArm { on: bool },
+    OnTagMoved { repromote: bool },
+    Name { tag: Option<usize> },
+    ForgetOrder { on: bool },
+    Restore { back: i64 },
+    HideTargets { on: bool },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -45,6 +52,12 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (image, tag, 0..2_u32).prop_map(|(image, tag, build)| Event::BreakSmoke { image, tag, build }),
         1 => Just(Event::Hint),
         2 => (0..=100_i64).prop_map(|percent| Event::Share { percent }),
+        2 => any::<bool>().prop_map(|on| Event::RequireArm { on }),
+        1 => any::<bool>().prop_map(|repromote| Event::OnTagMoved { repromote }),
+        3 => proptest::option::of(0..TAGS.len()).prop_map(|tag| Event::Name { tag }),
+        1 => any::<bool>().prop_map(|on| Event::ForgetOrder { on }),
+        1 => (0..4_i64).prop_map(|back| Event::Restore { back }),
+        1 => any::<bool>().prop_map(|on| Event::HideTargets { on }),
     ]
 }
 
@@ -107,11 +120,6 @@ pub fn policy(gates: u8, arm64_advisory: bool) -> PolicyParts {
 fn apply(world: &mut World, event: &Event) {
     let name = |image: usize| IMAGES[image].parse().unwrap();
     let tag_of = |tag: usize| TAGS[tag].parse::<Tag>().unwrap();
-    let edit = |world: &mut World, change: &dyn Fn(&mut PolicyParts)| {
-        let mut parts = PolicyParts::clone(&world.policy);
-        change(&mut parts);
-        world.policy = Policy::new(parts).unwrap();
-    };
     match event {
         Event::Push { image, tag, both, build } => {
             let platforms = if *both { &PLATFORMS[..] } else { &PLATFORMS[..1] };
@@ -128,16 +136,44 @@ fn apply(world: &mut World, event: &Event) {
         }
         Event::Pass { secs } => world.pass(SignedDuration::from_secs(*secs)),
         Event::Restart => world.restart(),
-        Event::Suspend { on } => edit(world, &|parts| parts.suspend = *on),
-        Event::Pin { tag } => edit(world, &|parts| parts.pin = tag.map(tag_of)),
+        Event::Suspend { on } => world.edit(|parts| parts.suspend = *on),
+        Event::Pin { tag } => world.edit(|parts| parts.pin = tag.map(tag_of)),
         Event::BreakSmoke { image, tag, build } => {
             let text = format!("{} {} linux/amd64 build {build}", IMAGES[*image], TAGS[*tag]);
             world.break_smoke(super::world::digest(&text));
         }
         Event::Share { percent } => world.shared_age_percent = *percent,
         Event::Hint => world.observation.memory.hinted_at = Some(world.now),
+        Event::RequireArm { on } => world.edit(|parts| require_arm(parts, *on)),
+        Event::OnTagMoved { repromote } => world.edit(|parts| {
+            parts.on_tag_moved = if *repromote { OnTagMoved::Repromote } else { OnTagMoved::Report };
+        }),
+        Event::Name { tag } => world.observation.named = tag.map(tag_of),
+        Event::ForgetOrder { on } => forget_order(world, *on),
+        Event::Restore { back } => {
+            let last = world.commits.last().map_or(0, |last| last.sequence);
+            world.restore((last - back).max(0));
+        }
+        Event::HideTargets { on } => world.marks = on.then(|| Marks::Unreadable("down".into())),
     }
     world.reconcile();
+}
+
+/// arm64 of worker, required or not.
+fn require_arm(parts: &mut PolicyParts, on: bool) {
+    let arm64 = "linux/arm64".parse().unwrap();
+    let worker = &mut parts.images[1];
+    worker.platforms.truncate(1);
+    worker.advisory_platforms.clear();
+    if on { worker.platforms.push(arm64) } else { worker.advisory_platforms.push(arm64) }
+}
+
+/// The object that says the order cannot be read: no edit, so that generation and memory stay.
+fn forget_order(world: &mut World, on: bool) {
+    let mut parts = PolicyParts::clone(&world.policy);
+    let doubt = Doubt::new(DoubtKind::Reference, "ImagePolicy app is not there");
+    parts.candidates.order = if on { Order::Untold(doubt) } else { Order::Numerical(Direction::Ascending) };
+    world.policy = Policy::new(parts).unwrap();
 }
 
 proptest! {
@@ -150,13 +186,16 @@ proptest! {
     fn histories_keep_the_promise(
         gates in 0..4_u8,
         advisory in any::<bool>(),
+        named in proptest::bool::weighted(0.3),
         events in proptest::collection::vec(event(), 1..40),
     ) {
-        let mut world = World::new(Policy::new(policy(gates, advisory)).unwrap());
+        let mut parts = policy(gates, advisory);
+        parts.candidates.source = if named { Source::Named } else { Source::Lists };
+        let mut world = World::new(Policy::new(parts).unwrap());
         for event in &events {
             apply(&mut world, event);
             prop_assert_eq!(
-                world.observation.record.promoted.as_ref(), world.commits.last(), "S6: only a commit moves it");
+                world.observation.record.promoted.as_ref(), world.expected.as_ref(), "S6: only a commit moves it");
         }
         heal(&mut world);
         let promoted = world.commits.last().map(|promoted| promoted.release.tag.clone());
@@ -200,9 +239,10 @@ proptest! {
 /// Faults stop, nothing is held, and one more release is pushed whole and sound.
 fn heal(world: &mut World) {
     world.refused.clear();
-    let mut parts = PolicyParts::clone(&world.policy);
-    (parts.suspend, parts.pin) = (false, None);
-    world.policy = Policy::new(parts).unwrap();
+    forget_order(world, false);
+    world.marks = None;
+    world.observation.named = Some("main-9".parse().unwrap());
+    world.edit(|parts| (parts.suspend, parts.pin) = (false, None));
     for image in IMAGES {
         world.push(image, "main-9", &PLATFORMS, 7);
     }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use tidegate::engine::decide;
 use tidegate::engine::decision::{Answer, Checked, Decision, Question};
-use tidegate::engine::observation::Observation;
-use tidegate::engine::policy::{GateKind, Policy};
-use tidegate::engine::record::Outcome;
+use tidegate::engine::observation::{Marks, Observation};
+use tidegate::engine::policy::{GateKind, OnTagMoved, Policy, PolicyParts};
+use tidegate::engine::record::{Outcome, Record};
 use tidegate::model::{
     Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Revision, Sighted, Sighting,
     SmokeOutcome, SmokeVerdict, SmokeView, Tag, TagList,
@@ -44,8 +44,16 @@ pub struct World {
     running: BTreeMap<tidegate::model::Binding, (Timestamp, Digest)>,
     /// Every commit, oldest first.
     pub commits: Vec<Promoted>,
+    /// What `status.promoted` must be: only a commit moves it, and a restored backup.
+    pub expected: Option<Promoted>,
+    /// What marks say; `None` when they say what was committed last.
+    pub marks: Option<Marks>,
+    /// Status after each commit, by sequence.
+    records: BTreeMap<i64, Record>,
     /// Every ended candidate, oldest first.
     pub ended: Vec<(Tag, Outcome)>,
+    /// Every name that was ignored, oldest first.
+    pub older: Vec<Tag>,
     /// The newest decision.
     pub decision: std::rc::Rc<Decision>,
     /// Requests since the start, by kind: list, look, head.
@@ -106,7 +114,11 @@ impl World {
             smoke: BTreeMap::new(),
             running: BTreeMap::new(),
             commits: Vec::new(),
+            expected: None,
+            marks: None,
+            records: BTreeMap::new(),
             ended: Vec::new(),
+            older: Vec::new(),
             decision: std::rc::Rc::default(),
             requests: BTreeMap::new(),
             shared_age_percent: 0,
@@ -161,6 +173,34 @@ impl World {
         }
     }
 
+    /// An edit of the spec: another generation, under which everything is looked at anew.
+    pub fn edit(&mut self, change: impl FnOnce(&mut PolicyParts)) {
+        let mut parts = PolicyParts::clone(&self.policy);
+        change(&mut parts);
+        parts.generation += 1;
+        self.policy = Policy::new(parts).unwrap();
+        self.restart();
+    }
+
+    /// Status is as it was after the commit of that sequence, 0 for none at all; targets carry the last commit.
+    pub fn restore(&mut self, sequence: i64) {
+        self.observation.record = self.records.get(&sequence).cloned().unwrap_or_default();
+        self.expected.clone_from(&self.observation.record.promoted);
+        self.restart();
+    }
+
+    /// What the targets' marks say.
+    fn read_marks(&self) -> Marks {
+        let known = self.observation.record.promoted.as_ref().map_or(0, |promoted| promoted.sequence);
+        match (&self.marks, self.commits.last()) {
+            (Some(marks), _) => marks.clone(),
+            (None, Some(last)) if last.sequence > known => {
+                Marks::Highest { sequence: last.sequence, tag: Some(last.release.tag.clone()) }
+            }
+            (None, _) => Marks::InStep,
+        }
+    }
+
     /// A new process: everything that is not in status is gone.
     pub fn restart(&mut self) {
         self.observation.memory = tidegate::engine::memory::Memory::default();
@@ -187,6 +227,7 @@ impl World {
 
     /// One reconcile: look and decide until nothing is asked, then act.
     pub fn reconcile(&mut self) {
+        self.observation.marks = self.read_marks();
         self.settle_smoke();
         for round in 0.. {
             assert!(round < ROUNDS_MAX, "still asking {:?}", self.decision.ask);
@@ -220,6 +261,8 @@ impl World {
         let record = &mut self.observation.record;
         record.verdicts.clone_from(&decision.verdicts);
         record.candidates = decision.followed.iter().map(|candidate| candidate.record.clone()).collect();
+        record.named.clone_from(&decision.named);
+        self.older.extend(decision.named_older.clone());
         for ended in &decision.ended {
             record.recent.insert(0, ended.clone());
             record.recent.truncate(5);
@@ -233,8 +276,11 @@ impl World {
         if let Some(granted) = granted {
             let (promoted, floor) = granted.into_promoted(self.now);
             self.check_commit(&promoted);
+            self.observation.memory.note_commit(&promoted, self.now);
             self.observation.record.promoted = Some(promoted.clone());
             self.observation.record.floor = Some(floor);
+            self.records.insert(promoted.sequence, self.observation.record.clone());
+            self.expected = Some(promoted.clone());
             self.commits.push(promoted);
         }
         let starts_now = decision.start.iter().any(|request| self.running[&request.binding].0 <= self.now);
@@ -330,15 +376,11 @@ impl World {
         let tag = &promoted.release.tag;
         assert!(!self.policy.suspend && !self.observation.deleting, "S7: commit of {tag} while held");
         let before = self.commits.last();
+        // Also after status was lost: the marks of targets say how far it was.
         assert_eq!(promoted.sequence, before.map_or(0, |p| p.sequence) + 1, "S4");
-        if self.policy.pin.is_none() {
-            let rank = self.policy.candidates.rank(tag).expect("S3: an unordered tag without a pin");
-            let floor =
-                self.observation.record.floor.as_ref().map(|f| self.policy.candidates.rank(&f.tag).unwrap());
-            assert!(floor.is_none_or(|floor| rank > floor), "S3: {tag} is not above the floor");
-        } else {
-            assert_eq!(self.policy.pin.as_ref(), Some(tag), "S3");
-        }
+        assert_eq!(promoted.generation, self.policy.generation, "S1: judged under another generation");
+        assert!(!matches!(self.observation.marks, Marks::Unreadable(_)), "a commit with unreadable targets");
+        self.check_order(promoted);
         let required: Vec<_> = self.policy.required_images().map(|(_, image)| image).collect();
         assert_eq!(promoted.release.images.len(), required.len(), "S1: every required image");
         for (image, committed) in required.into_iter().zip(&promoted.release.images) {
@@ -351,6 +393,55 @@ impl World {
             }
         }
         self.check_gates(promoted);
+    }
+
+    /// S3: above the floor of status and of the marks, or the pin, or what is promoted already.
+    fn check_order(&self, promoted: &Promoted) {
+        let tag = &promoted.release.tag;
+        if let Some(pin) = &self.policy.pin {
+            assert_eq!(pin, tag, "S3");
+            return;
+        }
+        let Observation { record, marks, .. } = &self.observation;
+        let known = record.promoted.as_ref();
+        let rank_of =
+            |tag: &Tag| self.policy.candidates.rank(tag).expect("S3: an unordered tag without a pin");
+        let carried = match marks {
+            Marks::Highest { sequence, tag } if known.is_none_or(|known| known.sequence < *sequence) => {
+                tag.as_ref()
+            }
+            _ => None,
+        };
+        if known.is_some_and(|known| known.release.tag == *tag) {
+            assert!(carried.is_none_or(|carried| carried == tag), "S3: {tag} is below what targets carry");
+            self.check_again(known.unwrap(), promoted);
+            return;
+        }
+        let floor = record.floor.as_ref().map(|floor| rank_of(&floor.tag));
+        let (rank, carried) = (rank_of(tag), carried.map(rank_of));
+        assert!(carried.as_ref().is_none_or(|carried| rank >= *carried), "S3: {tag} is below a mark");
+        let itself = carried.as_ref() == Some(&rank) && floor.as_ref().is_none_or(|floor| rank >= *floor);
+        assert!(itself || floor.is_none_or(|floor| rank > floor), "S3: {tag} is not above the floor");
+    }
+
+    /// The promoted tag is committed again for a reason, and under `Report` with its required children only.
+    fn check_again(&self, known: &Promoted, promoted: &Promoted) {
+        let same_children = known.release.images.iter().all(|image| {
+            let now = promoted.release.images.iter().find(|now| now.name == image.name);
+            now.is_none_or(|now| {
+                let kept = |(platform, digest): &(Platform, Digest)| {
+                    let now = now.platforms.iter().find(|(now, _)| now == platform);
+                    now.is_none_or(|(_, now)| now == digest)
+                };
+                now.repository != image.repository || image.platforms.iter().all(kept)
+            })
+        });
+        let repromoted = self.policy.on_tag_moved == OnTagMoved::Repromote;
+        assert!(same_children || repromoted, "{}: moved, and committed under Report", known.release.tag);
+        let ahead =
+            matches!(self.observation.marks, Marks::Highest { sequence, .. } if sequence > known.sequence);
+        let edited = known.generation != self.policy.generation;
+        assert!(edited || ahead || !same_children, "{}: committed again for nothing", known.release.tag);
     }
 
     /// S5: the verdicts of exactly these digests.

@@ -22,20 +22,23 @@ fn engine_alone_plays_every_scenario() {
 
 fn play(scenario: &Scenario) -> Vec<String> {
     let mut spec = serde_json::to_value(scenario.spec_at("registry.example")).unwrap();
-    let policy = |spec: &serde_json::Value| {
+    let policy = |spec: &serde_json::Value, generation| {
         let spec = serde_json::from_value(spec.clone()).unwrap();
-        validate::policy(&spec, 1).unwrap_or_else(|problems| panic!("{}: {problems:?}", scenario.name))
+        validate::policy(&spec, generation)
+            .unwrap_or_else(|problems| panic!("{}: {problems:?}", scenario.name))
     };
-    let mut world = World::new(policy(&spec));
+    let mut world = World::new(policy(&spec, 1));
     let mut failures = Vec::new();
     let mut elapsed = SignedDuration::ZERO;
     for step in &scenario.steps {
         world.pass(step.at - elapsed);
         elapsed = step.at;
         apply(&mut world, step);
-        if let Some(edit) = &step.edit {
-            merge(&mut spec, edit);
-            world.policy = policy(&spec);
+        if let Some(edit) = step.edit_at("registry.example") {
+            merge(&mut spec, &edit);
+            world.policy = policy(&spec, world.policy.generation + 1);
+            // What was seen belongs to a generation.
+            world.restart();
         }
         if let Some(expect) = &step.expect {
             let seen = seen(&world);

@@ -73,7 +73,7 @@ async fn act(real: &mut Real, scenario: &Scenario, step: &Step, pushed: &mut Pus
         let digest = real.pusher.index(path, &push.tag, &index_of(push)).await;
         pushed.insert((push.image.clone(), push.tag.clone()), digest);
     }
-    if let Some(edit) = &step.edit {
+    if let Some(edit) = step.edit_at(&real.registry.host()) {
         real.patch(SET, json!({ "spec": edit })).await;
     }
     if step.restart {

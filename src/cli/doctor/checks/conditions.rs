@@ -3,15 +3,17 @@
 use crate::api::v1alpha1::ConditionStatus;
 use crate::cli::doctor::checks::Subject;
 use crate::cli::doctor::finding::{Finding, Severity};
-use crate::model::ConditionType;
+use crate::model::{ConditionType, Reason};
 
 /// Conditions that want attention, with the status that does and how bad it is. Ready=False is no failure: a fresh
-/// set, or a pin that is on its way.
-const ALARMS: [(ConditionType, &str, Severity); 4] = [
-    (ConditionType::Stalled, "True", Severity::Fail),
-    (ConditionType::Ready, "False", Severity::Warn),
-    (ConditionType::TagMoved, "True", Severity::Warn),
-    (ConditionType::PromotedAvailable, "False", Severity::Warn),
+/// set, or a pin that is on its way. Some want it for one reason only.
+const ALARMS: [(ConditionType, &str, Option<Reason>, Severity); 6] = [
+    (ConditionType::Stalled, "True", None, Severity::Fail),
+    (ConditionType::Ready, "False", None, Severity::Warn),
+    (ConditionType::TagMoved, "True", None, Severity::Warn),
+    (ConditionType::PromotedAvailable, "False", None, Severity::Warn),
+    (ConditionType::Promoted, "True", Some(Reason::PromotedBehindSpec), Severity::Warn),
+    (ConditionType::CandidateComplete, "False", Some(Reason::OrderUntold), Severity::Warn),
 ];
 
 pub(super) fn examine(subject: &Subject<'_>) -> Vec<Finding> {
@@ -25,9 +27,12 @@ pub(super) fn examine(subject: &Subject<'_>) -> Vec<Finding> {
         ];
     }
     let mut findings = Vec::new();
-    for (condition, alarm, severity) in ALARMS {
-        let is_alarm =
-            |known: &&ConditionStatus| known.condition == condition.as_str() && known.status == alarm;
+    for (condition, alarm, reason, severity) in ALARMS {
+        let is_alarm = |known: &&ConditionStatus| {
+            known.condition == condition.as_str()
+                && known.status == alarm
+                && reason.is_none_or(|reason| known.reason == reason.as_str())
+        };
         if let Some(known) = status.conditions.iter().find(is_alarm) {
             let what = format!("{}={} {}", known.condition, known.status, known.reason);
             let next = match condition {

@@ -120,6 +120,25 @@ fn conditions_and_targets_are_told_with_the_next_step() {
 }
 
 #[test]
+fn a_release_behind_its_spec_and_an_order_that_cannot_be_told_are_findings() {
+    for (of, status, reason, is_finding) in [
+        ("Promoted", "True", "PromotedBehindSpec", true),
+        ("Promoted", "True", "Promoted", false),
+        ("CandidateComplete", "False", "OrderUntold", true),
+        ("CandidateComplete", "False", "Missing", false),
+    ] {
+        let report =
+            examine(|set| set["status"]["conditions"] = json!([condition(of, status, reason, "in words")]));
+        assert_eq!(
+            report.count(Severity::Warn),
+            usize::from(is_finding),
+            "{of} {reason}: {}",
+            table(&report)
+        );
+    }
+}
+
+#[test]
 fn a_set_that_nobody_looks_at_has_failed() {
     let report = examine(|set| set["status"] = json!({"observedGeneration": -1}));
     assert_eq!(report.count(Severity::Fail), 1, "{}", table(&report));

@@ -70,12 +70,12 @@ async fn what_the_page_shows_is_printed() {
         let Some(args) = command.strip_prefix("$ tidegate ") else { continue };
         let answer = kube.call(&[&words(args)[..], &["--yes"]].concat()).await;
         assert_eq!(answer.stdout, printed, "{command}");
-        let tag = if args.starts_with("pin ") { Some("main-5") } else { None };
-        if let Some(tag) = tag {
-            // The controller promotes it.
+        let hand = args.split_once(' ').map(|(hand, _)| hand);
+        if let Some(sequence) = [("pin", 4), ("unpin", 5)].iter().find(|(of, _)| hand == Some(*of)) {
+            // The controller promotes it, and once more under the spec without the pin.
             let mut status = promoted();
-            status["promoted"]["tag"] = json!(tag);
-            status["promoted"]["sequence"] = json!(4);
+            status["promoted"]["tag"] = json!("main-5");
+            status["promoted"]["sequence"] = json!(sequence.1);
             kube.set_status("shop", status).await;
         }
         shown += 1;
