@@ -135,9 +135,14 @@ async fn a_set_that_leaves_git_leaves_the_release_and_the_apps_as_they_are() {
         stage.moves(2).await;
         let before = stage.world.read(stage.target_kind(), RELEASE).await.expect("it is there");
         let (held, waited) = (stage.fleet.read(FILE), stage.fleet.read(RELEASES));
-        // Its health check would wait for what is gone. Git keeps no empty folder.
+        // First what waits for the set, then the set: in one commit, `releases` may see the file gone before its own health check
+        // is, and wait for a set that is gone until its timeout.
         let (unwaited, _) = waited.split_once("  # Of the set alone").expect("it has health checks");
-        stage.fleet.remove(FILE, &[(RELEASES, unwaited), ("releases/.gitkeep", "")], "Uninstall");
+        stage.fleet.commit(&[(RELEASES, unwaited)], "Wait for no release");
+        let unwaited = |now: &Value| now["spec"]["healthChecks"].is_null();
+        stage.world.until("no health check", "Kustomization", "releases", unwaited).await;
+        // Git keeps no empty folder.
+        stage.fleet.remove(FILE, &[("releases/.gitkeep", "")], "Uninstall");
         stage
             .world
             .wait("the set to be pruned", async || {

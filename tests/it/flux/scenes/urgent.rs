@@ -61,11 +61,19 @@ async fn a_tag_that_a_person_applies_by_hand_is_put_back() {
 }
 
 #[tokio::test]
-async fn an_advisory_gate_that_fails_is_told_and_blocks_nothing() {
-    let gate = "  gates:\n  - name: same-commit\n    advisory: true\n    sameRevision: {key: org.opencontainers.image.revision}\n  targets:\n";
+async fn an_advisory_gate_that_fails_blocks_nothing_until_it_is_required() {
+    let gate = "  gates:\n  - name: same-commit\n    advisory: true\n    sameRevision: {key: org.example.none}\n  targets:\n";
     in_both(&[("  targets:\n", gate)], async |stage| {
         push(stage, ALL, 2).await;
         stage.moves(2).await;
+        stage.edit(&[("releases/release-set.yaml", "    advisory: true\n", "")], "Require it");
+        let required = |now: &Value| {
+            now["spec"]["gates"][0]["advisory"] != true
+                && now["status"]["observedGeneration"] == now["metadata"]["generation"]
+        };
+        stage.world.until("the edit", "ReleaseSet", SET, required).await;
+        push(stage, ALL, 3).await;
+        stage.stays(2).await;
         let now = stage.set().await;
         assert!(now["status"].to_string().contains("same-commit"), "{now:#}");
     })
