@@ -10,5 +10,6 @@ pub mod source;
 pub mod stage;
 pub mod world;
 
+mod measure;
 mod scenes;
 mod selftest;

@@ -435,7 +435,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Every tag that was promoted, oldest first, each as often as it was; without Tidegate all that are complete.
+    /// Every tag that was promoted, oldest first, once more when another one was between; without Tidegate all that are complete.
     async fn promoted(&self) -> Vec<String> {
         if self.wiring == Wiring::Naive {
             return lock(&self.complete).keys().cloned().collect();
@@ -449,7 +449,11 @@ impl Stage {
             })
             .collect();
         releases.sort();
-        lock(&self.forgotten).iter().cloned().chain(releases.into_iter().map(|(_, tag)| tag)).collect()
+        let mut tags: Vec<_> =
+            lock(&self.forgotten).iter().cloned().chain(releases.into_iter().map(|(_, tag)| tag)).collect();
+        // What is committed again under its old tag changes no file.
+        tags.dedup();
+        tags
     }
 
     /// Ends the controller and deletes what would keep those of Flux busy.
