@@ -314,6 +314,9 @@ pub struct ControllerArgs {
     /// Smoke tests of all ReleaseSets together that run at once
     #[arg(long, value_name = "NUMBER", default_value_t = SMOKE_RUNNING_ALL_MAX, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub smoke_tests: u16,
+    /// Where Flux's notification-controller takes events, as in Flux's own --events-addr; absent means that none are posted
+    #[arg(long, value_name = "URL", value_parser = http_url)]
+    pub flux_events_addr: Option<url::Url>,
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub http_addr: SocketAddr,
@@ -349,6 +352,11 @@ pub enum DemoFormat {
     Text,
     /// For a page
     Markdown,
+}
+
+fn http_url(text: &str) -> Result<url::Url, String> {
+    let url: url::Url = text.parse().map_err(|error| format!("{error}: write http://HOST/"))?;
+    if ["http", "https"].contains(&url.scheme()) { Ok(url) } else { Err("write http://HOST/".to_owned()) }
 }
 
 fn timeout(text: &str) -> Result<Duration, String> {

@@ -11,6 +11,7 @@ use crate::controller::context::Context as Shared;
 use crate::controller::room::SmokeRoom;
 use crate::controller::startup::{StartError, check_crd, client};
 use crate::controller::watch::{self, WatchOptions};
+use crate::flux::events::outbox;
 use crate::registry::{Client as Registries, HostObserver, HostState, Observer, Pace, RequestRecord, Verb};
 use crate::telemetry::clock::Clock;
 use crate::telemetry::log;
@@ -47,6 +48,8 @@ enum ServeError {
     Start(#[from] StartError),
     #[error(transparent)]
     Web(#[from] crate::web::WebError),
+    #[error("failed to build the HTTP client for Flux's events: {0}")]
+    FluxEvents(#[source] reqwest::Error),
     #[error("failed to listen for signals: {0}")]
     Signal(#[source] std::io::Error),
 }
@@ -69,6 +72,12 @@ async fn serve(args: &ControllerArgs) -> std::result::Result<(), ServeError> {
     let mut shared = Shared::new(client, registry, clock, metrics);
     shared.smoke_running_max = args.smoke_tests_per_set.into();
     shared.smoke_room = SmokeRoom::new(args.smoke_tests.into());
+    if let Some(address) = args.flux_events_addr.clone() {
+        let (outbox, postman) = outbox(address, shared.metrics.clone()).map_err(ServeError::FluxEvents)?;
+        shared.flux_events = Some(outbox);
+        // Ends with the process: what waits then is not worth a slower stop.
+        tokio::spawn(postman.run());
+    }
     let options = WatchOptions { namespace: args.watch_namespace.clone(), concurrency: args.concurrency };
     let running = watch::run(shared, options, pages, async move {
         stop.await;
@@ -146,7 +155,9 @@ fn with_next_step(error: &ServeError, program: &str) -> CliError {
         ServeError::Start(StartError::Client(_) | StartError::Api(_)) => {
             "check that `kubectl get --raw /readyz` answers with the same kubeconfig".to_owned()
         }
-        ServeError::Web(_) | ServeError::Signal(_) => "see the reason above".to_owned(),
+        ServeError::Web(_) | ServeError::FluxEvents(_) | ServeError::Signal(_) => {
+            "see the reason above".to_owned()
+        }
     };
     CliError::new(error.to_string()).hint(hint)
 }

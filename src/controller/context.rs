@@ -1,14 +1,16 @@
 //! What every reconcile shares: clients, clock, metrics, and the engine's memory of each set.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::runtime::events::{Recorder, Reporter};
 
+use crate::controller::flux::index::FluxIndex;
 use crate::controller::room::SmokeRoom;
 use crate::engine::gates::SMOKE_RUNNING_MAX;
 use crate::engine::memory::Memory;
+use crate::flux::events::Outbox;
 use crate::model::SetName;
 use crate::registry::Registry;
 use crate::telemetry::clock::Clock;
@@ -35,6 +37,10 @@ pub struct Context {
     pub smoke_room: SmokeRoom,
     /// Most smoke tests of one set at once.
     pub smoke_running_max: usize,
+    /// Which sets name which Flux objects.
+    pub flux_index: FluxIndex,
+    /// Events for Flux's Alerts; `None` means that none are posted.
+    pub flux_events: Option<Outbox>,
     /// By namespace/name.
     memories: Arc<Mutex<HashMap<String, SetMemory>>>,
 }
@@ -51,6 +57,8 @@ pub struct SetMemory {
     pub memory: Memory,
     /// Jobs of gates that an earlier spec had were looked for.
     pub old_jobs_sought: bool,
+    /// `status.lastScanResult.revision` of each ImageRepository that the set names, by its name.
+    pub scans: BTreeMap<String, String>,
     /// Targets that an earlier spec had were looked for, and lost their marks.
     pub removed_sought: bool,
     /// At the last look a target carried a higher sequence than the set.
@@ -70,6 +78,21 @@ pub struct ApiError {
     pub source: CallError,
 }
 
+// === impl SetMemory ===
+
+impl SetMemory {
+    /// Takes in what Flux's scans say now. True when one changed: a hint that there is something new to see. The first
+    /// that is heard of is no change.
+    pub fn note_scans(&mut self, scans: BTreeMap<String, String>) -> bool {
+        let mut is_changed = false;
+        for (name, revision) in scans {
+            let before = self.scans.insert(name, revision.clone());
+            is_changed |= before.is_some_and(|before| before != revision);
+        }
+        is_changed
+    }
+}
+
 // === impl Context ===
 
 impl Context {
@@ -85,6 +108,8 @@ impl Context {
             recorder,
             smoke_room: SmokeRoom::new(SMOKE_RUNNING_ALL_MAX.into()),
             smoke_running_max: SMOKE_RUNNING_MAX.into(),
+            flux_index: FluxIndex::default(),
+            flux_events: None,
             memories: Arc::default(),
         }
     }
@@ -106,6 +131,7 @@ impl Context {
     pub fn forget(&self, namespace: &str, name: &str) {
         self.memories().remove(&format!("{namespace}/{name}"));
         self.smoke_room.forget(namespace, name);
+        self.flux_index.forget(namespace, name);
         let labels = SetLabels { namespace: namespace.to_owned(), name: name.to_owned() };
         self.metrics.forget(&labels);
     }

@@ -1,6 +1,6 @@
 //! Kubernetes Events: on transitions only, and never in the way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kube::runtime::events::{Event, EventType};
 
@@ -9,6 +9,7 @@ use crate::api::v1alpha1::{ConditionStatus, PromotedStatus};
 use crate::controller::context::{Context, within_deadline};
 use crate::controller::live::Live;
 use crate::engine::record::{Ended, Outcome};
+use crate::flux::events::{FluxEvent, Severity};
 use crate::model::{ConditionType, Reason, Tag};
 use crate::telemetry::kube_call::clip;
 
@@ -122,11 +123,39 @@ fn is_alarm(reason: Reason) -> bool {
     )
 }
 
+/// Leaves what is worth an Alert to be posted, for each ImagePolicy of the set's targets: promotions, and whatever somebody
+/// should look at.
+fn tell_flux(context: &Context, live: &Live, happening: &Happening) {
+    let Some(outbox) = &context.flux_events else { return };
+    let is_promotion = happening.reason == Reason::Promoted;
+    if !is_promotion && !happening.warning {
+        return;
+    }
+    let mut metadata = BTreeMap::from([("releaseset".to_owned(), live.name.name.clone())]);
+    if let Some(promoted) = live.status.promoted.as_ref().filter(|_| is_promotion) {
+        metadata.insert("revision".to_owned(), promoted.tag.clone());
+    }
+    let spec = live.spec();
+    let targets = spec.get("targets").and_then(|targets| targets.as_array()).into_iter().flatten();
+    for policy in targets.filter_map(|target| target.pointer("/imagePolicy/name")?.as_str()) {
+        outbox.post(FluxEvent {
+            namespace: live.name.namespace.clone(),
+            policy: policy.to_owned(),
+            severity: if happening.warning { Severity::Error } else { Severity::Info },
+            at: context.clock.now(),
+            reason: happening.reason.as_str().to_owned(),
+            message: format!("ReleaseSet {}: {}", live.name.name, happening.message),
+            metadata: metadata.clone(),
+        });
+    }
+}
+
 /// Publishes; a failure is logged and forgotten.
 pub async fn publish(context: &Context, live: &Live, happenings: Vec<Happening>) {
     let reference = live.reference();
     for happening in happenings {
         tracing::info!(set = %live.name, reason = %happening.reason, "{}", happening.message);
+        tell_flux(context, live, &happening);
         let event = Event {
             type_: if happening.warning { EventType::Warning } else { EventType::Normal },
             reason: happening.reason.as_str().to_owned(),

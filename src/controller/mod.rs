@@ -7,6 +7,7 @@ pub mod context;
 pub mod credentials;
 pub mod deletion;
 pub mod events;
+pub mod flux;
 pub mod jobs;
 pub mod live;
 pub mod look;

@@ -71,8 +71,13 @@ fn wanted(spec: &ReleaseSetSpec, references: &References) -> Vec<(ImageName, Wan
 }
 
 fn tls(name: &str, data: &BTreeMap<String, ByteString>) -> Tls {
-    let text = |key: &str| data.get(key).map(|value| value.0.as_slice());
-    let pem = TlsPem { ca: text("ca.crt"), certificate: text("tls.crt"), key: text("tls.key") };
+    // The keys of Flux before 2.0, which its controllers still take where the others are absent.
+    let text = |key: &str, old: &str| data.get(key).or_else(|| data.get(old)).map(|value| value.0.as_slice());
+    let pem = TlsPem {
+        ca: text("ca.crt", "caFile"),
+        certificate: text("tls.crt", "certFile"),
+        key: text("tls.key", "keyFile"),
+    };
     Tls::from_pem(&format!("the Secret {name}"), pem)
 }
 
@@ -123,6 +128,15 @@ mod tests {
 
     fn data(pairs: &[(&str, &[u8])]) -> BTreeMap<String, ByteString> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec()))).collect()
+    }
+
+    #[test]
+    fn keys_of_older_flux_stand_in_where_the_others_are_absent() {
+        let shown = |pairs: &[(&str, &[u8])]| format!("{:?}", tls("ca", &data(pairs)));
+        let wrong = b"no certificate".as_slice();
+        assert_eq!(shown(&[("caFile", wrong)]), shown(&[("ca.crt", wrong)]));
+        assert_eq!(shown(&[("ca.crt", wrong), ("caFile", b"")]), shown(&[("ca.crt", wrong)]));
+        assert_ne!(shown(&[("caFile", wrong)]), shown(&[]));
     }
 
     #[test]

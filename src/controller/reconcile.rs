@@ -23,7 +23,7 @@ use crate::controller::credentials::Wanted;
 use crate::controller::live::{self, Live, WriteError};
 use crate::controller::look::Eyes;
 use crate::controller::reader::Reader;
-use crate::controller::{credentials, deletion, events, jobs, reach, targets};
+use crate::controller::{credentials, deletion, events, flux, jobs, reach, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
 use crate::engine::observation::{Marks, Observation};
@@ -102,8 +102,9 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
             return stall(context, live, Reason::Undecodable, &[problem]).await;
         }
     };
-    let references = References::default();
-    let policy = match validate::policy_with(&spec, live.generation, &references) {
+    context.flux_index.set(namespace, name, flux::references::named(&spec));
+    let read = flux::references::read(context, namespace, &spec).await;
+    let policy = match validate::policy_with(&spec, live.generation, &read.references) {
         Ok(policy) => policy,
         Err(problems) => return stall(context, live, Reason::InvalidSpec, &problems).await,
     };
@@ -115,7 +116,7 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
         Err(WriteError::Stale) => return Ok(Action::requeue(AGAIN)),
         Err(error) => Some(format!("is not written before the finalizer {}: {error}", deletion::FINALIZER)),
     };
-    let session = Session::open(context, live, spec, references, policy, hold).await?;
+    let session = Session::open(context, live, spec, read, policy, hold).await?;
     // On the heap: a reconcile holds a whole set, and many wait at once.
     Box::pin(session.run()).await
 }
@@ -150,12 +151,14 @@ impl<'a> Session<'a> {
         context: &'a Context,
         live: Live,
         spec: ReleaseSetSpec,
-        references: References,
+        read: flux::references::Read,
         policy: Policy,
         hold: Option<String>,
     ) -> Result<Session<'a>, ReconcileError> {
         let mut memory = context.take_memory(&live.name, live.generation);
-        if live.requested_at.is_some() && live.requested_at != live.status.last_handled_reconcile_at {
+        let is_asked =
+            live.requested_at.is_some() && live.requested_at != live.status.last_handled_reconcile_at;
+        if memory.note_scans(read.scans) || is_asked {
             memory.memory.hinted_at = Some(context.clock.now());
         }
         let has_smoke = policy.gates.iter().any(|gate| matches!(gate.kind, GateKind::Smoke(_)));
@@ -175,7 +178,7 @@ impl<'a> Session<'a> {
             memory: std::mem::take(&mut memory.memory),
             smoke,
             marks,
-            named: None,
+            named: read.named,
             retries: jobs::retries(&live.annotations),
             smoke_running_max: Some(context.smoke_running_max),
         };
@@ -184,7 +187,7 @@ impl<'a> Session<'a> {
             context,
             live,
             spec,
-            references,
+            references: read.references,
             policy,
             observation,
             memory,
@@ -224,7 +227,7 @@ impl<'a> Session<'a> {
         // A grant that is not used now is worth nothing later.
         decision.commit = None;
         let started = self.start_jobs(&mut decision, &wanted, &reader).await;
-        let (targets, again) = match self.follow().await {
+        let (mut targets, again) = match self.follow().await {
             Ok(followed) => (followed.reports, followed.again),
             Err(stopped) => {
                 tracing::info!(set = %self.live.name, "{stopped}");
@@ -232,6 +235,7 @@ impl<'a> Session<'a> {
                 return Ok(Action::requeue(AGAIN));
             }
         };
+        flux::following::follow(self.context, &self.live, &self.policy, &mut targets).await;
         self.remember_ended(&decision);
         let reported = self.report(&decision, &targets).await;
         let action =
@@ -349,6 +353,9 @@ impl<'a> Session<'a> {
         // should a watch lose their end.
         if !targets.is_empty() || !self.jobs.is_empty() || started == jobs::Started::All {
             next = next.min(soon);
+        }
+        if let Some(due) = flux::following::due(&self.policy, &self.live.status, targets, now) {
+            next = next.min(due);
         }
         // What keeps a Job from its pod is told by Events, which nothing watches.
         if self.jobs.iter().any(|job| job.is_podless && job.end == JobEnd::NotOver) {

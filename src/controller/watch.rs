@@ -1,13 +1,14 @@
-//! Watches ReleaseSets, their Jobs and their targets. A watch only wakes; nothing it says is acted upon.
+//! Watches ReleaseSets, their Jobs, their targets and the Flux objects that they name. A watch only wakes; nothing it says is acted upon.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
-use kube::api::{DynamicObject, PartialObjectMeta};
+use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig};
 use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::utils::predicates;
@@ -16,10 +17,11 @@ use kube::runtime::{Controller, Predicate, WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 
 use crate::api::ReleaseSet;
-use crate::controller::context::{Context, within_deadline};
+use crate::controller::context::Context;
 use crate::controller::reconcile::{ReconcileError, reconcile};
+use crate::flux::kinds::Kind;
 use crate::targets::mark::SET_LABEL;
-use crate::targets::{image_policy, resource_set_input_provider};
+use crate::targets::resource_set_input_provider;
 use crate::web::Pages;
 
 /// A watch ends and starts anew after so long, so that one on a dead connection is noticed (kube's default is
@@ -28,6 +30,10 @@ const WATCH_SECS: u32 = 30;
 /// Pause after a reconcile that failed, without jitter (an outage of the API server is over for all at once, and
 /// the concurrency limit spreads them): 1,000 sets ask 200 times a second at worst, 10 ms of work each.
 const ERROR_PAUSE: Duration = Duration::from_secs(5);
+
+/// Pause before a kind that is not installed is asked for again: Flux installed beside us is noticed within a minute,
+/// for one request a kind.
+const KIND_PAUSE: Duration = Duration::from_secs(45);
 
 /// What is watched, and how many sets at once.
 #[derive(Clone, Debug)]
@@ -39,6 +45,8 @@ pub struct WatchOptions {
 }
 
 type Meta = PartialObjectMeta<ReleaseSet>;
+/// Metadata of an object of a kind that we have no types of.
+type Dynamic = PartialObjectMeta<DynamicObject>;
 
 /// Watches and reconciles until `stop` ends; then finishes what it began.
 pub async fn run(
@@ -76,23 +84,8 @@ pub async fn run(
             |pod| set_of(&pod),
         )
         .graceful_shutdown_on(stop);
-    if image_policies_exist(&context).await {
-        let resource = image_policy::resource();
-        let api: Api<PartialObjectMeta<DynamicObject>> = match namespace {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-            None => Api::all_with(client.clone(), &resource),
-        };
-        controller = controller
-            .watches_with(api, resource, watch_config().labels(SET_LABEL), |target| set_of(&target));
-    }
-    if input_providers_exist(&context).await {
-        let resource = resource_set_input_provider::resource();
-        let api: Api<PartialObjectMeta<DynamicObject>> = match namespace {
-            Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
-            None => Api::all_with(client.clone(), &resource),
-        };
-        controller = controller
-            .watches_with(api, resource, watch_config().labels(SET_LABEL), |target| set_of(&target));
+    for kind in woken_by(&context, namespace) {
+        controller = controller.reconcile_on(kind);
     }
     let ready = async {
         if reader.wait_until_ready().await.is_ok() {
@@ -129,23 +122,70 @@ fn set_of(object: &impl ResourceExt) -> Option<ObjectRef<Meta>> {
     Some(ObjectRef::new(name).within(&object.namespace()?))
 }
 
-/// A watch on a kind that is not installed would fail for ever. Without it, drift of imagePolicy targets is
-/// found at each interval.
-async fn image_policies_exist(context: &Context) -> bool {
-    let group = context.client.list_api_group_resources("image.toolkit.fluxcd.io/v1");
-    let found = within_deadline("look for Flux's image kinds", group).await;
-    let exist = found.is_ok_and(|list| list.resources.iter().any(|resource| resource.kind == "ImagePolicy"));
-    if !exist {
-        tracing::info!("Flux's ImagePolicy kind is not installed: imagePolicy targets are not watched");
-    }
-    exist
+/// Streams of the sets that a change of a kind which may not be installed wakes: targets by their label, and Flux's
+/// objects by who names them.
+fn woken_by(context: &Context, namespace: Option<&str>) -> [BoxStream<'static, ObjectRef<Meta>>; 3] {
+    let by_index = |kind: Kind| {
+        let index = context.flux_index.clone();
+        move |object: &Dynamic| {
+            let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+            let named = index.sets_of(&namespace, kind, &name).into_iter();
+            named.map(|set| ObjectRef::new(&set).within(&namespace)).chain(set_of(object)).collect()
+        }
+    };
+    let by_label = |object: &Dynamic| set_of(object).into_iter().collect();
+    let api = |resource: &ApiResource| dynamic(&context.client, namespace, resource);
+    let (policies, repositories) = (Kind::ImagePolicy.resource(), Kind::ImageRepository.resource());
+    let providers = resource_set_input_provider::resource();
+    [
+        wakes(api(&policies), watch_config(), by_index(Kind::ImagePolicy)),
+        wakes(api(&repositories), watch_config(), by_index(Kind::ImageRepository)),
+        wakes(api(&providers), watch_config().labels(SET_LABEL), by_label),
+    ]
 }
 
-/// As with ImagePolicies.
-async fn input_providers_exist(context: &Context) -> bool {
-    let group = context.client.list_api_group_resources("fluxcd.controlplane.io/v1");
-    let found = within_deadline("look for the Flux Operator's kinds", group).await;
-    found.is_ok_and(|list| list.resources.iter().any(|resource| resource.kind == "ResourceSetInputProvider"))
+fn dynamic(client: &kube::Client, namespace: Option<&str>, resource: &ApiResource) -> Api<Dynamic> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
+        None => Api::all_with(client.clone(), resource),
+    }
+}
+
+/// Watches a kind that may be installed later, or removed: while the API server does not serve it, it is asked for
+/// again every [`KIND_PAUSE`]. Until then drift of such targets is found at each interval.
+fn wakes(
+    api: Api<Dynamic>,
+    config: WatchConfig,
+    sets: impl Fn(&Dynamic) -> Vec<ObjectRef<Meta>> + Send + 'static,
+) -> BoxStream<'static, ObjectRef<Meta>> {
+    let attempts = stream::unfold(Duration::ZERO, |pause| async move {
+        tokio::time::sleep(pause).await;
+        Some(((), KIND_PAUSE))
+    });
+    attempts
+        .flat_map(move |()| {
+            watcher(api.clone(), config.clone())
+                .take_while(|event| std::future::ready(!is_kind_gone(event)))
+                .default_backoff()
+                .touched_objects()
+        })
+        .filter_map(|object| std::future::ready(object.ok()))
+        .flat_map(move |object| stream::iter(sets(&object)))
+        .boxed()
+}
+
+/// 404 on a whole kind: it is not installed, or no longer.
+fn is_kind_gone<T>(event: &Result<watcher::Event<T>, watcher::Error>) -> bool {
+    use watcher::Error::{InitialListFailed, WatchError, WatchFailed, WatchStartFailed};
+    let status = match event {
+        Err(InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error)) => match error {
+            kube::Error::Api(status) => status,
+            _ => return false,
+        },
+        Err(WatchError(status)) => status,
+        _ => return false,
+    };
+    status.code == 404
 }
 
 async fn one(set: Arc<Meta>, context: Arc<Context>) -> Result<Action, ReconcileError> {

@@ -64,9 +64,16 @@ pub struct SetLabels {
 /// Labels of a write to the API server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct WriteLabels {
-    /// What was written: `status`, `commit`, `target`, `job`, `event`.
+    /// What was written: `status`, `commit`, `target`, `job`, `event`, `scan`.
     pub kind: &'static str,
     /// `ok`, `conflict` or `error`.
+    pub outcome: &'static str,
+}
+
+/// Labels of an event for Flux's Alerts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FluxEventLabels {
+    /// `posted`, `duplicate`, `refused`, `unreachable` or `dropped`.
     pub outcome: &'static str,
 }
 
@@ -84,6 +91,8 @@ pub struct Metrics {
     pub registry_hosts: RegistryHosts,
     /// Writes to the API server.
     pub api_writes: Family<WriteLabels, Counter>,
+    /// Events for Flux's Alerts.
+    pub flux_events: Family<FluxEventLabels, Counter>,
     /// `status.promoted.sequence` of each set.
     pub promoted_sequence: Family<SetLabels, Gauge>,
     /// When the oldest followed candidate was first seen, in seconds since 1970; 0 when none is followed.
@@ -99,6 +108,8 @@ impl Default for Metrics {
         let (reconcile_errors, registry_requests) = (Counter::default(), Family::default());
         let (api_writes, promoted_sequence) = (Family::default(), Family::default());
         let oldest_candidate_timestamp_secs = Family::default();
+        let flux_events = Family::default();
+        registry.register("flux_events", "Events for Flux's Alerts", flux_events.clone());
         registry.register("reconcile_duration_seconds", "Seconds of each reconcile", reconcile_secs.clone());
         registry.register(
             "reconcile_errors",
@@ -121,6 +132,7 @@ impl Default for Metrics {
             registry_requests,
             registry_hosts,
             api_writes,
+            flux_events,
             promoted_sequence,
             oldest_candidate_timestamp_secs,
         }
@@ -139,6 +151,11 @@ impl Metrics {
     /// Counts a write to the API server.
     pub fn count_write(&self, kind: &'static str, outcome: &'static str) {
         self.api_writes.get_or_create(&WriteLabels { kind, outcome }).inc();
+    }
+
+    /// Counts an event for Flux's Alerts.
+    pub fn count_flux_event(&self, outcome: &'static str) {
+        self.flux_events.get_or_create(&FluxEventLabels { outcome }).inc();
     }
 
     /// Forgets a host that is no longer asked, so that labels do not grow with every host that was ever named.

@@ -9,6 +9,8 @@ mod cli;
 #[cfg(test)]
 mod cluster;
 #[cfg(test)]
+mod companion;
+#[cfg(test)]
 mod controller;
 #[cfg(test)]
 mod crd;

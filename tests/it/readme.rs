@@ -1,4 +1,4 @@
-//! What the front page shows is what the commands print.
+//! What the front page shows is what the commands print, and what the pages show can be applied.
 
 use std::process::Command;
 
@@ -28,4 +28,38 @@ fn files_that_the_readme_links_to_exist() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
         assert!(path.exists(), "README.md links to {file}");
     }
+}
+
+/// The blocks of a page that are YAML.
+fn yaml_blocks(page: &str) -> Vec<&str> {
+    let blocks = page.split("```yaml\n").skip(1);
+    blocks.map(|rest| rest.split_once("```").expect("a block ends").0).collect()
+}
+
+/// Documents of a block that are objects of Kubernetes.
+fn objects(block: &str) -> Vec<serde_json::Value> {
+    let documents: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple(block).unwrap_or_else(|error| panic!("{error}\n{block}"));
+    documents.into_iter().filter(|document| document["kind"].is_string()).collect()
+}
+
+#[test]
+fn every_yaml_block_of_the_pages_parses_and_every_release_set_lints() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/how-to");
+    let (mut blocks, mut sets) = (0, 0);
+    for entry in std::fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        let page = std::fs::read_to_string(&path).expect("pages are UTF-8");
+        for block in yaml_blocks(&page) {
+            blocks += 1;
+            for object in objects(block).into_iter().filter(|object| object["kind"] == "ReleaseSet") {
+                sets += 1;
+                let spec = serde_json::from_value(object["spec"].clone())
+                    .unwrap_or_else(|error| panic!("{}: {error}\n{block}", path.display()));
+                let read = tidegate::api::validate::policy(&spec, 1);
+                assert!(read.is_ok(), "{}: {read:?}\n{block}", path.display());
+            }
+        }
+    }
+    assert!(blocks >= 10 && sets >= 2, "{blocks} blocks, {sets} sets");
 }

@@ -382,7 +382,8 @@ pub struct TargetStatus {
     /// Name of the target.
     #[schemars(schema_with = "schema::seen_name", extend("example" = "config"))]
     pub name: String,
-    /// `Pending`, `Applied`, `Held`, `Taken`, `Ahead` or `Failed`.
+    /// `Pending`, `Applied`, `Held`, `Taken`, `Ahead` or `Failed`; of an imagePolicy target also `Selected`, `Committed`,
+    /// `AwaitingMerge` or `RolledOut`: what Flux has made of it.
     #[schemars(schema_with = "schema::word", extend("example" = "Applied"))]
     pub state: String,
     /// Sequence of the release that our last write carried. Absent means that none was written.

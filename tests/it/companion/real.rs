@@ -1,0 +1,98 @@
+//! An imagePolicy target followed through the real controllers of Flux, and its events at a notification-controller.
+
+use serde_json::{Value, json};
+
+use super::events::Receiving;
+use crate::flux::objects::{
+    deployment, git_repository, image_repository, image_update_automation, kustomization, kustomization_file,
+    tag_marker,
+};
+use crate::flux::world::World;
+
+const SUITE: &str = "an imagePolicy target beside Flux";
+const IMAGES: [&str; 2] = ["app", "worker"];
+
+/// A set that borrows its images from Flux, with a target that ends when Kustomization `apps` has applied the commit.
+fn release_set(namespace: &str) -> Value {
+    let images = IMAGES.map(|name| json!({"name": name, "imageRepositoryRef": {"name": name}}));
+    json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "ReleaseSet",
+        "metadata": {"name": "shop", "namespace": namespace},
+        "spec": {
+            "interval": "10s",
+            "images": images,
+            "candidates": {
+                "filterTags": {"pattern": "^main-(?P<n>[0-9]+)$", "extract": "$n"},
+                "policy": {"numerical": {"order": "asc"}},
+            },
+            "targets": [{"name": "flux", "imagePolicy": {
+                "name": "shop",
+                "imageRepositoryRef": {"name": "app"},
+                "imageUpdateAutomationRef": {"name": "updates"},
+                "rolledOutBy": [{"kind": "Kustomization", "name": "apps"}],
+            }}],
+        },
+    })
+}
+
+/// A Git repository whose Deployments take their tag from ImagePolicy `shop`, applied and committed to.
+async fn wiring(world: &World) -> crate::flux::git::Repository {
+    let names = IMAGES.map(|name| format!("acme/{name}"));
+    let repositories = IMAGES.map(|name| world.repository(name));
+    let images: Vec<_> = names.iter().zip(&repositories).map(|(name, to)| (&**name, &**to)).collect();
+    let index = kustomization_file(
+        &["app.yaml", "worker.yaml"],
+        &images,
+        "main-0",
+        &tag_marker(&world.namespace, "shop"),
+    );
+    let (app, worker) = (deployment("app", "acme/app"), deployment("worker", "acme/worker"));
+    let files =
+        [("apps/app.yaml", &*app), ("apps/worker.yaml", &*worker), ("apps/kustomization.yaml", &*index)];
+    let repository = world.git.create("fleet", &files);
+    world.create(git_repository("fleet", &repository.url)).await;
+    for name in IMAGES {
+        // An interval that no test waits for: it is the request that brings the scan.
+        let mut object = image_repository(name, &world.repository(name), "1h");
+        object["spec"]["insecure"] = json!(true);
+        world.create(object).await;
+    }
+    world.create(image_update_automation("updates", "fleet", "./apps")).await;
+    world.create(kustomization("apps", "fleet", "./apps", &world.namespace)).await;
+    repository
+}
+
+#[tokio::test]
+async fn flux_takes_each_release_to_its_end_and_its_alerts_hear_of_it() {
+    let Some(world) = World::start(SUITE).await else { return };
+    let receiving = Receiving::new(&[]).await;
+    let repository = wiring(&world).await;
+    let scanned =
+        |now: &Value| now["status"]["lastScanResult"].is_object() || now["status"]["conditions"].is_array();
+    world.until("a first scan", "ImageRepository", "app", scanned).await;
+    world.create(release_set(&world.namespace)).await;
+    let _tidegate = world.tidegate(&[&format!("--flux-events-addr={}", receiving.address)]).await;
+    for (number, tag) in ["main-1", "main-2"].into_iter().enumerate() {
+        for name in IMAGES {
+            world.push(name, tag).await;
+        }
+        let is_out = |now: &Value| {
+            let target = &now["status"]["targets"][0];
+            target["state"] == "RolledOut" && now["status"]["promoted"]["tag"] == tag
+        };
+        let set = world.until(&format!("{tag} is rolled out"), "ReleaseSet", "shop", is_out).await;
+        assert_eq!(set["status"]["targets"][0]["message"], format!("Kustomization/apps applied {tag}"));
+        assert_eq!(repository.log().len(), number + 2, "one commit for each release");
+        let lead = world.read("ImageRepository", "app").await.unwrap();
+        let asked = lead["metadata"]["annotations"]["reconcile.fluxcd.io/requestedAt"].clone();
+        let at = set["status"]["promoted"]["at"].clone();
+        // The first scan shows main-1; of main-2 nobody has told Flux.
+        let expected = if tag == "main-1" { Value::Null } else { at };
+        assert_eq!(asked, expected, "{tag}");
+    }
+    let by_us = world.writes().await.into_iter().filter(|write| write.user == "tidegate");
+    let scans = by_us.filter(|write| write.resource == "imagerepositories").count();
+    assert_eq!(scans, 1, "once a release");
+    receiving.wait("promoted main-2").await;
+    world.end().await;
+}
