@@ -35,7 +35,7 @@ bench-smoke: ## Measure on a real node what a smoke gate costs (4 minutes); writ
 	@status=0; CI=true cargo test --test it smoke::measure -- --ignored --nocapture || status=$$?; hack/cluster sweep; exit $$status
 
 .PHONY: bench-flux
-bench-flux: ## Measure how long a release takes beside Flux (10 minutes); write docs/reference/performance.md
+bench-flux: ## Measure how long a release takes beside Flux (4 minutes); write docs/reference/performance.md
 	@hack/tools $(TOOLS)
 	@CI=true cargo test --test it flux::measure -- --ignored --nocapture
 

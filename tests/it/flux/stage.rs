@@ -112,7 +112,7 @@ impl Wiring {
             text = text.replace("  interval: 1m\n", "  interval: 10s\n  registry:\n    insecure: true\n");
         }
         if path.ends_with("image-repository.yaml") {
-            text = text.replace("  interval: 5m\n", "  interval: 1s\n  insecure: true\n");
+            text = text.replace("  interval: 5m\n", "  interval: 5m\n  insecure: true\n");
         }
         if path.ends_with("embeddings.yaml") {
             // No node runs here: nothing becomes ready.
