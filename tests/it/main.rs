@@ -31,6 +31,8 @@ mod requests;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod sequences;
+#[cfg(test)]
 mod sharing;
 #[cfg(test)]
 mod smoke;

@@ -156,7 +156,7 @@ async fn a_scan_is_asked_for_again_after_each_promotion() {
 
 /// Failure sequence 5: whoever may push can move the tag that an ImagePolicy names.
 #[tokio::test(start_paused = true)]
-async fn sequence_5_flux_never_resolves_a_tag_by_itself_and_a_moved_one_is_reported() {
+async fn sequence_05_flux_never_resolves_a_tag_by_itself_and_a_moved_one_is_reported() {
     let world = promoted_world().await;
     let spec = async || world.objects(Kind::ImagePolicy).get("acme").await.unwrap().data["spec"].clone();
     let before = spec().await;

@@ -48,7 +48,7 @@ fn events(world: &World, reason: &str) -> usize {
 
 /// Failure sequence 9.
 #[tokio::test(start_paused = true)]
-async fn sequence_9_a_policy_that_walks_backwards_takes_nothing_back() {
+async fn sequence_09_a_policy_that_walks_backwards_takes_nothing_back() {
     let world = promoted_world().await;
     world.select("newest", "main-2").await;
     stays(&world, "main-3").await;

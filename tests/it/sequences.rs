@@ -1,0 +1,57 @@
+//! The failure sequences that a careless build would run into, and the tests that hold each. A test says by its name which
+//! one it holds: `sequence_NN_…`. The test here fails when one has none, or when a number is not in the list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Number and what would go wrong.
+const SEQUENCES: &[(u8, &str)] = &[
+    (2, "a report from an old read undoes a commit"),
+    (3, "a stale writer moves a target back, makes a deleted one anew, or shares it with another set"),
+    (4, "a deleted, restored or recreated set takes its release back or forgets its floor"),
+    (5, "a tag moves after the commit, or Flux resolves it by itself"),
+    (6, "one ImagePolicy carries several tags, and advisory images ride along"),
+    (8, "what was seen once is taken for there"),
+    (9, "a policyRef walks backwards"),
+    (10, "after a rollback the bad release comes back by itself"),
+    (11, "suspend and pin are undone by Flux, or stop half of a release"),
+    (14, "a candidate that is gone waits for ever"),
+    (18, "two builds of one tag are blended, or a late platform is an alarm"),
+    (19, "a spec edit in mid-flight tears the promoted release"),
+];
+
+/// How many tests hold each number.
+fn held() -> BTreeMap<u8, usize> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders: Vec<PathBuf> = vec![root.join("tests/it"), root.join("src")];
+    let mut held = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                for line in text.lines() {
+                    let name = line.trim_start().trim_start_matches("async ");
+                    let digits = name.strip_prefix("fn sequence_").and_then(|rest| rest.split('_').next());
+                    if let Some(number) = digits.and_then(|digits| digits.parse().ok()) {
+                        *held.entry(number).or_default() += 1;
+                    }
+                }
+            }
+        }
+    }
+    held
+}
+
+#[test]
+fn every_failure_sequence_is_held_by_a_test() {
+    let held = held();
+    let listed: BTreeSet<u8> = SEQUENCES.iter().map(|(number, _)| *number).collect();
+    let without: Vec<_> = SEQUENCES.iter().filter(|(number, _)| !held.contains_key(number)).collect();
+    assert!(without.is_empty(), "no test holds {without:?}");
+    let unlisted: Vec<u8> = held.into_keys().filter(|number| !listed.contains(number)).collect();
+    assert!(unlisted.is_empty(), "tests are named after {unlisted:?}, which nobody describes");
+}
