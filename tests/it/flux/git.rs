@@ -151,7 +151,7 @@ impl Repository {
     pub fn added(&self, commit: &str) -> String {
         let shown = git(&self.bare, &["show", "--format=", "--unified=0", commit]);
         let added = shown.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++"));
-        added.map(|line| format!("{}\n", &line[1..])).collect()
+        added.map(|line| &line[1..]).collect::<Vec<_>>().join("\n")
     }
 
     /// Takes a file away and writes others, as one commit of a human. Answers its hash.

@@ -35,9 +35,9 @@ enum Told {
 #[ignore = "a measurement of minutes: make bench-flux"]
 async fn from_the_last_push_to_git_and_to_the_deployments() {
     let measured = futures::join!(
-        rows(Wiring::OneCommit, "one commit (ImagePolicy)"),
-        rows(Wiring::ConfigMap, "one ConfigMap"),
-        rows(Wiring::Naive, "without Tidegate, app pushed last"),
+        Box::pin(rows(Wiring::OneCommit, "one commit (ImagePolicy)")),
+        Box::pin(rows(Wiring::ConfigMap, "one ConfigMap")),
+        Box::pin(rows(Wiring::Naive, "without Tidegate, app pushed last")),
     );
     let (Some(one), Some(two), Some(naive)) = measured else { return };
     let rows = [one, two, naive].concat();

@@ -418,7 +418,8 @@ impl Stage {
         let commits = self.fleet.log();
         for commit in &commits {
             for tag in tags_of(&self.fleet.added(&commit.hash)) {
-                if !promoted.contains(&tag) && !(commit.author == "human" && by_hand.contains(&tag)) {
+                let hurried = commit.author == "human" && by_hand.contains(&tag);
+                if !promoted.contains(&tag) && !hurried {
                     return Err(format!("{commit:?} names {tag}; promoted were {promoted:?}"));
                 }
             }

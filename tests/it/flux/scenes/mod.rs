@@ -33,7 +33,7 @@ async fn in_both(changes: &[(&str, &str)], scene: impl AsyncFn(&Stage)) {
         assert_eq!(stage.proof().await, Ok(()), "{wiring:?}");
         stage.end().await;
     };
-    futures::join!(one(Wiring::OneCommit), one(Wiring::ConfigMap));
+    futures::join!(Box::pin(one(Wiring::OneCommit)), Box::pin(one(Wiring::ConfigMap)));
 }
 
 /// Plays a timeline in both wirings, and demands the proof of both.
@@ -58,7 +58,7 @@ async fn push(stage: &Stage, names: &[&str], number: u32) {
 
 /// Plays it with Tidegate in both wirings, and without: there the proof must fail.
 async fn play_beside_naive(timeline: &[Step]) {
-    futures::join!(play(&[], timeline), half_rolls(timeline));
+    futures::join!(Box::pin(play(&[], timeline)), Box::pin(half_rolls(timeline)));
 }
 
 async fn half_rolls(timeline: &[Step]) {
