@@ -329,11 +329,7 @@ impl Stage {
     /// Calls `tidegate` as a person would, on this namespace; it must succeed.
     pub async fn hand(&self, args: &[&str]) -> String {
         let args = [args, &["--namespace", &self.world.namespace]].concat();
-        let mut answer = hand(self.world.plane.kubeconfig(), &args).await;
-        // The controller wrote its status meanwhile; a person does what the hint says.
-        while answer.whole().contains("hint: run this again") {
-            answer = hand(self.world.plane.kubeconfig(), &args).await;
-        }
+        let answer = hand(self.world.plane.kubeconfig(), &args).await;
         assert_eq!(answer.code, 0, "{args:?}: {}", answer.whole());
         answer.whole()
     }
