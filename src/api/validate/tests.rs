@@ -154,3 +154,17 @@ fn the_examples_are_sound() {
     }
     assert!(count >= 7);
 }
+
+#[test]
+fn what_may_surprise_is_a_warning() {
+    let spec = spec(|spec| {
+        spec["targets"] = json!([
+            {"name": "config", "configMap": {"name": "acme", "keys": {"values.yaml": "{tag}", "_ui": "{tag}", "2fa": "{tag}"}}},
+        ]);
+    });
+    let fields: Vec<String> = warnings(&spec).into_iter().map(|warning| warning.field).collect();
+    assert_eq!(
+        fields,
+        ["spec.targets[0].configMap.keys[2fa]", "spec.targets[0].configMap.keys[values.yaml]"]
+    );
+}
