@@ -1,6 +1,5 @@
 //! How long a release takes from the push of its last sibling to Git and to the Deployments: `make bench-flux`.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +7,10 @@ use tidegate::telemetry::clock::Clock;
 
 use super::stage::{SIBLINGS, Stage, Wiring, tag};
 use crate::cluster::audit;
+use crate::cluster::page;
 
+/// What people type, and the mark of its numbers in the page.
+const COMMAND: &str = "bench-flux";
 const SUITE: &str = "Flux, measured";
 /// Releases of each row.
 const RUNS: u32 = 10;
@@ -16,11 +18,6 @@ const RUNS: u32 = 10;
 const PACE: Duration = Duration::from_millis(10);
 /// Pushes of following releases come so much later in the period of the looks, so that no phase is preferred.
 const PHASE: Duration = Duration::from_millis(370);
-
-/// The page, and the marks between which the numbers stand.
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/performance.md");
-const BEGIN: &str = "<!-- bench-flux:begin -->\n";
-const END: &str = "<!-- bench-flux:end -->";
 
 /// Who says that the last sibling is there.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,9 +42,9 @@ async fn from_the_last_push_to_git_and_to_the_deployments() {
         "{}\n\
          | wiring | told by | push → Git commit, p50 / p99 / max, s | push → all Deployments, p50 / p99 / max, s |\n\
          | --- | --- | ---: | ---: |\n{rows}",
-        machine(),
+        page::machine(COMMAND, &format!(", {RUNS} releases each, all wirings at the same time")),
     );
-    write(&numbers);
+    page::write(COMMAND, &numbers);
 }
 
 /// The two rows of a wiring; the wirings are at work at the same time.
@@ -122,26 +119,4 @@ fn spread(mut spans: Vec<SignedDuration>) -> String {
     }
     let at = |percent: usize| spans[(spans.len() * percent).div_ceil(100) - 1].as_secs_f64();
     format!("{:.2} / {:.2} / {:.2}", at(50), at(99), at(100))
-}
-
-/// On what the numbers came about, as a paragraph.
-fn machine() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    format!(
-        "Measured on {} by `make bench-flux`: {}, {} cores shared by everything, {} profile, {RUNS} releases each, all wirings at the same time.\n",
-        Clock::system().now().strftime("%Y-%m-%d"),
-        name.map_or("unknown processor", |(_, name)| name),
-        std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-        if cfg!(debug_assertions) { "dev" } else { "release" },
-    )
-}
-
-/// Puts the numbers into the page, and on standard error past the capture of the test runner.
-fn write(numbers: &str) {
-    let page = std::fs::read_to_string(PAGE).expect("the page is there");
-    let (before, rest) = page.split_once(BEGIN).expect("the page has the mark that begins the numbers");
-    let (_, after) = rest.split_once(END).expect("the page has the mark that ends the numbers");
-    std::fs::write(PAGE, format!("{before}{BEGIN}{numbers}{END}{after}")).expect("the page can be written");
-    let _ = writeln!(std::io::stderr(), "{numbers}");
 }
