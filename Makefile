@@ -34,6 +34,11 @@ bench-smoke: ## Measure on a real node what a smoke gate costs (4 minutes); writ
 	@hack/tools etcd kube-apiserver registry $(NODE_TOOLS)
 	@status=0; CI=true cargo test --test it smoke::measure -- --ignored --nocapture || status=$$?; hack/cluster sweep; exit $$status
 
+.PHONY: bench-flux
+bench-flux: ## Measure how long a release takes beside Flux (4 minutes); write docs/reference/performance.md
+	@hack/tools $(TOOLS)
+	@CI=true cargo test --test it flux::measure -- --ignored --nocapture
+
 .PHONY: cluster-up
 cluster-up: ## Start a real one-node Kubernetes with a registry to play with (Linux, root)
 	@hack/tools etcd kube-apiserver registry $(NODE_TOOLS)

@@ -70,6 +70,16 @@ pub fn warnings(spec: &ReleaseSetSpec) -> Vec<Problem> {
             warnings.push(Problem::new(field, message));
         }
     }
+    for (index, target) in spec.targets.iter().enumerate() {
+        let keys = target.config_map.iter().flat_map(|config_map| config_map.keys.keys());
+        for key in keys.filter(|key| !is_variable(key)) {
+            warnings.push(Problem::new(
+                format!("spec.targets[{index}].configMap.keys[{key}]"),
+                "is no name of a variable: substituteFrom of a Kustomization refuses the whole ConfigMap; for valuesFrom \
+                 of a HelmRelease any name will do",
+            ));
+        }
+    }
     for (index, _) in spec.targets.iter().enumerate().filter(|(_, target)| target.image_policy.is_some()) {
         warnings.push(Problem::new(
             format!("spec.targets[{index}].imagePolicy"),
@@ -77,6 +87,13 @@ pub fn warnings(spec: &ReleaseSetSpec) -> Vec<Problem> {
         ));
     }
     warnings
+}
+
+/// True for what kustomize-controller takes as a variable (envsubst: a letter or `_`, then those and digits).
+fn is_variable(key: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'_';
+    key.bytes().next().is_some_and(is_letter)
+        && key.bytes().all(|byte| is_letter(byte) || byte.is_ascii_digit())
 }
 
 /// Collects problems; every method returns `None` exactly when it added one.

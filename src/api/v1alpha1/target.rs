@@ -42,9 +42,10 @@ pub struct TargetConfigMap {
     pub name: String,
     /// Keys beside `RELEASE_TAG`, `RELEASE_SEQUENCE` and `<NAME>_IMAGE`. In a value `{tag}`, `{sequence}` and
     /// `{NAME.image}`, `{NAME.repository}`, `{NAME.tag}`, `{NAME.digest}` of an image stand for what was promoted; `{{`
-    /// and `}}` are braces. Absent means none.
+    /// and `}}` are braces. A Kustomization that reads the ConfigMap by `substituteFrom` refuses keys that are no names of
+    /// variables, such as `values.yaml`. Absent means none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::keys", extend("example" = {"values.yaml": "image: {app.image}"}))]
+    #[schemars(schema_with = "schema::keys", extend("example" = {"HELM_VALUES": "image: {app.image}"}))]
     pub keys: BTreeMap<String, String>,
 }
 

@@ -133,15 +133,38 @@ fn the_corpus_is_refused_with_its_words() {
 
 #[test]
 fn the_examples_are_sound() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")];
     let mut count = 0;
-    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        let text = std::fs::read_to_string(&path).unwrap();
-        for manifest in crate::api::manifest::read(&text).unwrap() {
-            policy(&manifest.spec, 0).unwrap();
-            assert!(manifest.spec.pin.is_none() && manifest.spec.suspend.is_none(), "{}", path.display());
-            count += 1;
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            if !text.contains("\nkind: ReleaseSet\n") {
+                continue;
+            }
+            for manifest in crate::api::manifest::read(&text).unwrap() {
+                policy(&manifest.spec, 0).unwrap();
+                assert!(manifest.spec.pin.is_none() && manifest.spec.suspend.is_none(), "{}", path.display());
+                count += 1;
+            }
         }
     }
-    assert!(count >= 2);
+    assert!(count >= 7);
+}
+
+#[test]
+fn what_may_surprise_is_a_warning() {
+    let spec = spec(|spec| {
+        spec["targets"] = json!([
+            {"name": "config", "configMap": {"name": "acme", "keys": {"values.yaml": "{tag}", "_ui": "{tag}", "2fa": "{tag}"}}},
+        ]);
+    });
+    let fields: Vec<String> = warnings(&spec).into_iter().map(|warning| warning.field).collect();
+    assert_eq!(
+        fields,
+        ["spec.targets[0].configMap.keys[2fa]", "spec.targets[0].configMap.keys[values.yaml]"]
+    );
 }

@@ -29,6 +29,10 @@ use crate::cli::managed::{self, Field};
 use crate::cli::{Context, exit};
 use crate::telemetry::kube_call::{CallError, call};
 
+/// Most writes of one change: the controller writes a status at most twice in a row (commit, report), and two people may
+/// have a hand in it at once.
+const WRITES_MAX: usize = 5;
+
 /// One change of one set: what is shown and what is written.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -64,12 +68,22 @@ fn run(
                 changes.push(change(&found, &place)?);
             }
         }
-        carry_out(&cluster, &changes, args, context).await
+        let writer = Writer { cluster: &cluster, change, program: context.program, dry_run: args.dry_run };
+        carry_out(&writer, &changes, args, context).await
     })
 }
 
 /// Shows all changes, asks once, and makes them one after the other.
-async fn carry_out(cluster: &Cluster, changes: &[Change], args: &HandArgs, context: &Context) -> Result<u8> {
+async fn carry_out<F>(
+    writer: &Writer<'_, F>,
+    changes: &[Change],
+    args: &HandArgs,
+    context: &Context,
+) -> Result<u8>
+where
+    F: Fn(&Found, &Place<'_>) -> Result<Change>,
+{
+    let cluster = writer.cluster;
     let shown: Vec<String> = changes
         .iter()
         .map(|change| format!("ReleaseSet {}/{}\n{}", cluster.namespace(), change.name, change.text))
@@ -86,7 +100,7 @@ async fn carry_out(cluster: &Cluster, changes: &[Change], args: &HandArgs, conte
     let mut done: Vec<(&Change, DynamicObject)> = Vec::new();
     for change in changes {
         let Some(patch) = &change.patch else { continue };
-        match write(cluster, change, patch, args.dry_run).await {
+        match writer.write(change, patch).await {
             Ok(set) => done.push((change, set)),
             // Every other set is told about too; a single error is the answer.
             Err(error) if changes.len() == 1 => return Err(error),
@@ -119,26 +133,71 @@ async fn carry_out(cluster: &Cluster, changes: &[Change], args: &HandArgs, conte
     Ok(code)
 }
 
-/// One merge patch with the precondition that nobody wrote since the set was read.
-async fn write(cluster: &Cluster, change: &Change, patch: &Value, dry_run: bool) -> Result<DynamicObject> {
-    let place = format!("{}/{}", cluster.namespace(), change.name);
-    let mut patch = patch.clone();
-    patch["metadata"]["resourceVersion"] = json!(change.resource_version);
-    let params =
-        PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), dry_run, ..PatchParams::default() };
-    match call(cluster.sets().patch(&change.name, &params, &Patch::Merge(patch))).await {
-        Ok(set) => Ok(set),
-        Err(error) if error.is_conflict() => {
-            Err(CliError::new(format!("ReleaseSet {place} changed since it was read; nothing was changed"))
-                .hint("run this again"))
+/// Makes changes that were agreed to.
+struct Writer<'a, F> {
+    cluster: &'a Cluster,
+    /// What becomes of a set, as it is read.
+    change: F,
+    program: &'static str,
+    dry_run: bool,
+}
+
+// === impl Writer ===
+
+impl<F: Fn(&Found, &Place<'_>) -> Result<Change>> Writer<'_, F> {
+    /// One merge patch with the precondition that nobody wrote since the set was read. The controller writes status at
+    /// any time: what it wrote is read, and the change is made all the same when it is the very one that was shown.
+    async fn write(&self, shown: &Change, patch: &Value) -> Result<DynamicObject> {
+        let (mut version, mut patch) = (shown.resource_version.clone(), patch.clone());
+        for _ in 0..WRITES_MAX {
+            match self.try_write(&shown.name, version, &patch).await? {
+                Some(set) => return Ok(set),
+                None => {
+                    let place = Place {
+                        namespace: self.cluster.namespace(),
+                        name: &shown.name,
+                        program: self.program,
+                    };
+                    let again = (self.change)(&self.cluster.get(&shown.name).await?, &place)?;
+                    version = again.resource_version;
+                    match again.patch.filter(|_| again.text == shown.text) {
+                        Some(same) => patch = same,
+                        None => break,
+                    }
+                }
+            }
         }
-        Err(error @ CallError::TimedOut) => {
-            let failed = cluster.refused(&format!("change ReleaseSet {place}"), &error);
-            Err(failed
-                .because("whether it was changed is not known")
-                .hint("run this again: it shows what is there now"))
+        let place = format!("{}/{}", self.cluster.namespace(), shown.name);
+        Err(CliError::new(format!("ReleaseSet {place} changed since it was read; nothing was changed"))
+            .hint("run this again"))
+    }
+
+    /// The set as it was stored; `None` when somebody wrote since `version`.
+    async fn try_write(
+        &self,
+        name: &str,
+        version: Option<String>,
+        patch: &Value,
+    ) -> Result<Option<DynamicObject>> {
+        let place = format!("{}/{name}", self.cluster.namespace());
+        let mut patch = patch.clone();
+        patch["metadata"]["resourceVersion"] = json!(version);
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            dry_run: self.dry_run,
+            ..PatchParams::default()
+        };
+        match call(self.cluster.sets().patch(name, &params, &Patch::Merge(patch))).await {
+            Ok(set) => Ok(Some(set)),
+            Err(error) if error.is_conflict() => Ok(None),
+            Err(error @ CallError::TimedOut) => {
+                let failed = self.cluster.refused(&format!("change ReleaseSet {place}"), &error);
+                Err(failed
+                    .because("whether it was changed is not known")
+                    .hint("run this again: it shows what is there now"))
+            }
+            Err(error) => Err(self.cluster.refused(&format!("change ReleaseSet {place}"), &error)),
         }
-        Err(error) => Err(cluster.refused(&format!("change ReleaseSet {place}"), &error)),
     }
 }
 

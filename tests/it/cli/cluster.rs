@@ -39,7 +39,7 @@ pub struct Kube {
     folder: Folder,
     serving: tokio::task::JoinHandle<()>,
     /// The set that somebody else writes to before the next patch arrives.
-    meddled: Arc<Mutex<Option<String>>>,
+    meddled: Arc<Mutex<Option<(String, Value)>>>,
 }
 
 // === impl Kube ===
@@ -56,16 +56,15 @@ impl Kube {
     pub async fn start(name: &str) -> Self {
         let api = ApiServer::new(Clock::system());
         let service = api.service("cli");
-        let meddled = Arc::new(Mutex::new(None::<String>));
-        let (other, others, world) = (api.client("somebody", "acme"), Arc::clone(&meddled), api.clone());
+        let meddled = Arc::new(Mutex::new(None::<(String, Value)>));
+        let (other, others) = (api.client("somebody", "acme"), Arc::clone(&meddled));
         let pass = move |request: Request| {
-            let (service, other, revision) = (service.clone(), other.clone(), world.revision());
-            let name = (request.method() == http::Method::PATCH).then(|| take(&others, request.uri().path()));
+            let (service, other) = (service.clone(), other.clone());
+            let meddled =
+                (request.method() == http::Method::PATCH).then(|| take(&others, request.uri().path()));
             async move {
-                if let Some(name) = name.flatten() {
-                    let patch = Patch::Merge(
-                        json!({"metadata": {"labels": {"somebody": format!("wrote-after-{revision}")}}}),
-                    );
+                if let Some((name, patch)) = meddled.flatten() {
+                    let patch = Patch::Merge(patch);
                     let sets: Api<ReleaseSet> = Api::namespaced(other, "acme");
                     sets.patch(&name, &PatchParams::default(), &patch).await.unwrap();
                 }
@@ -93,8 +92,8 @@ impl Kube {
     }
 
     /// Has somebody else write to `name` when the next patch of it is on its way, once.
-    pub fn meddle_with(&self, name: &str) {
-        *self.meddled.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
+    pub fn meddle_with(&self, name: &str, patch: Value) {
+        *self.meddled.lock().unwrap_or_else(PoisonError::into_inner) = Some((name.to_owned(), patch));
     }
 
     fn sets(&self) -> Api<ReleaseSet> {
@@ -132,8 +131,9 @@ impl Kube {
 }
 
 /// The set of `path` if it is the one to meddle with, and then no more.
-fn take(meddled: &Mutex<Option<String>>, path: &str) -> Option<String> {
-    meddled.lock().unwrap_or_else(PoisonError::into_inner).take_if(|name| path.ends_with(&format!("/{name}")))
+fn take(meddled: &Mutex<Option<(String, Value)>>, path: &str) -> Option<(String, Value)> {
+    let mut meddled = meddled.lock().unwrap_or_else(PoisonError::into_inner);
+    meddled.take_if(|(name, _)| path.ends_with(&format!("/{name}")))
 }
 
 impl Drop for Kube {

@@ -173,7 +173,10 @@ fn write_kubeconfig(path: &Path, url: &str, authority: &Authority, user: &Identi
             "client-certificate-data": encode(&user.certificate), "client-key-data": encode(&user.key) } }],
         "contexts": [{ "name": "tests", "context": { "cluster": "tests", "user": "tests", "namespace": "default" } }],
     });
-    fs::write(path, config.to_string()).expect("the folder is ours");
+    // Renamed into place: another test may be reading the file of the same user.
+    let new = path.with_extension(format!("{:?}.new", std::thread::current().id()));
+    fs::write(&new, config.to_string()).expect("the folder is ours");
+    fs::rename(new, path).expect("the folder is ours");
 }
 
 /// A client of the user in that file.

@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod control_plane;
 pub mod counter;
 pub mod node;
+pub mod page;
 pub mod probe;
 pub mod push;
 pub mod registries;

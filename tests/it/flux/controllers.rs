@@ -70,6 +70,10 @@ async fn start(name: &'static str, program: &Path, plane: &ControlPlane) -> Serv
         "--min-retry-delay=200ms".to_owned(),
         "--max-retry-delay=2s".to_owned(),
     ];
+    if name == "kustomize-controller" {
+        // One that waits for the health of a set holds a place.
+        arguments.push("--concurrent=16".to_owned());
+    }
     if name != "image-automation-controller" {
         arguments.push("--requeue-dependency=1s".to_owned());
     }

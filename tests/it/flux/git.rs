@@ -147,6 +147,21 @@ impl Repository {
         git(&self.bare, &["show", &format!("{revision}:{path}")])
     }
 
+    /// The lines that a commit added, of all files.
+    pub fn added(&self, commit: &str) -> String {
+        let shown = git(&self.bare, &["show", "--format=", "--unified=0", commit]);
+        let added = shown.lines().filter(|line| line.starts_with('+') && !line.starts_with("+++"));
+        added.map(|line| &line[1..]).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Takes a file away and writes others, as one commit of a human. Answers its hash.
+    pub fn remove(&self, path: &str, files: &[(&str, &str)], message: &str) -> String {
+        git(&self.work, &["fetch", "--quiet", "origin"]);
+        git(&self.work, &["reset", "--quiet", "--hard", &format!("origin/{BRANCH}")]);
+        fs::remove_file(self.work.join(path)).expect("the file is there");
+        self.put(files, message)
+    }
+
     fn put(&self, files: &[(&str, &str)], message: &str) -> String {
         for (path, content) in files {
             let path = self.work.join(path);

@@ -7,6 +7,9 @@ pub mod controllers;
 pub mod git;
 pub mod objects;
 pub mod source;
+pub mod stage;
 pub mod world;
 
+mod measure;
+mod scenes;
 mod selftest;

@@ -1,7 +1,6 @@
 //! What a smoke gate costs, measured: `make bench-smoke`. Both ends of each span are changes that the API server tells a
 //! watch of ours, by one clock.
 
-use std::io::Write as _;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -16,8 +15,11 @@ use super::SUITE;
 use super::gates::gate;
 use super::world::{SET, World};
 use crate::cluster::node::NodeCluster;
+use crate::cluster::page;
 use crate::cluster::probe::ProbeImage;
 
+/// What people type, and the mark of its numbers in the page.
+const COMMAND: &str = "bench-smoke";
 /// Releases whose way from the pod's end to the commit is measured (issue "Smoke gate on a real node").
 const RUNS: usize = 50;
 /// What 99 of 100 of them must stay below (design §9 G2).
@@ -26,11 +28,6 @@ const COMMIT_WITHIN: SignedDuration = SignedDuration::from_secs(1);
 const TEST_SECS: u64 = 60;
 /// See [`TEST_SECS`].
 const APP_AFTER: Duration = Duration::from_secs(75);
-
-/// The page, and the marks between which the numbers stand.
-const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/performance.md");
-const BEGIN: &str = "<!-- bench-smoke:begin -->\n";
-const END: &str = "<!-- bench-smoke:end -->";
 
 #[tokio::test]
 #[ignore = "a measurement of minutes: make bench-smoke"]
@@ -48,7 +45,7 @@ async fn what_a_smoke_gate_costs() {
          | app's push → promotion, seconds | `when: ImagePresent` | `when: Complete` | saved |\n\
          | --- | ---: | ---: | ---: |\n\
          | a test of {TEST_SECS} s; app is pushed {} s after worker | {:.1} | {:.1} | {:.1} ({:.1} min) |\n",
-        machine(),
+        page::machine(COMMAND, ""),
         at(50),
         at(90),
         at(99),
@@ -59,7 +56,7 @@ async fn what_a_smoke_gate_costs() {
         saved.as_secs_f64(),
         saved.as_secs_f64() / 60.0,
     );
-    write(&numbers);
+    page::write(COMMAND, &numbers);
     assert!(at(99) <= COMMIT_WITHIN.as_secs_f64(), "{spans:?}");
     assert!(saved >= SignedDuration::from_secs(TEST_SECS.cast_signed() / 2), "{saved}");
 }
@@ -102,30 +99,6 @@ async fn from_apps_push_to_the_promotion(cluster: &NodeCluster) -> (SignedDurati
     let (eager, complete) =
         futures::join!(committed(&world, "eager", "main-1"), committed(&world, "complete", "main-1"));
     (eager.duration_since(pushed), complete.duration_since(pushed))
-}
-
-/// On what the numbers came about, as a paragraph.
-fn machine() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!(
-        "Measured on {} by `make bench-smoke`: {}, {} cores shared by everything, Linux {}, {} profile.\n",
-        Clock::system().now().strftime("%Y-%m-%d"),
-        name.map_or("unknown processor", |(_, name)| name),
-        std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
-        kernel.trim(),
-        if cfg!(debug_assertions) { "dev" } else { "release" },
-    )
-}
-
-/// Puts the numbers into the page, and on standard error past the capture of the test runner.
-fn write(numbers: &str) {
-    let page = std::fs::read_to_string(PAGE).expect("the page is there");
-    let (before, rest) = page.split_once(BEGIN).expect("the page has the mark that begins the numbers");
-    let (_, after) = rest.split_once(END).expect("the page has the mark that ends the numbers");
-    std::fs::write(PAGE, format!("{before}{BEGIN}{numbers}{END}{after}")).expect("the page can be written");
-    let _ = writeln!(std::io::stderr(), "{numbers}");
 }
 
 /// When the API server told that the container of the pod on `digest` had ended.
