@@ -5,8 +5,10 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
-use serde_json::json;
+use kube::api::PostParams;
+use serde_json::{Value, json};
 use tidegate::controller::leader::Election;
 use tidegate::telemetry::clock::Clock;
 use tidegate::telemetry::metrics::Metrics;
@@ -14,6 +16,7 @@ use tokio::time::Instant;
 
 use super::real::Real;
 use super::two::World;
+use crate::cluster::control_plane::{ControlPlane, client};
 use crate::cluster::server::free_port;
 
 const SUITE: &str = "controller";
@@ -141,6 +144,67 @@ async fn one_of_two_acts_and_a_stop_hands_over_within_2_s() {
     let spec = lease(&real).await.spec.unwrap();
     assert_eq!(spec.lease_transitions, Some(1));
     promotes(&real, "main-2", 2).await;
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_a_look_hands_over_too() {
+    let Some(real) = Real::prepare(SUITE).await else { return };
+    let (first, second) = two(&real).await;
+    // A registry that takes connections and says nothing: a look at it takes longer than a hand-over may.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut spec = real.spec("silent-release");
+    spec["images"][0]["repository"] = json!(format!("{}/acme/app", silent.local_addr().unwrap()));
+    real.create("silent", spec).await;
+    let asked = tokio::time::timeout(DEADLINE, silent.accept()).await.expect("it is asked").unwrap();
+    first.signal("-TERM");
+    let took = eventually("the second leads", async || second.leads().await).await;
+    println!("graceful hand-over in a look: {} ms", took.as_millis());
+    assert!(took <= Duration::from_secs(2), "G9: {took:?}");
+    promotes(&real, "main-2", 2).await;
+    drop(asked);
+}
+
+#[tokio::test]
+async fn the_rules_that_are_shipped_are_those_that_it_takes() {
+    let Some(plane) = ControlPlane::shared(SUITE).await else { return };
+    let admin = plane.client().await;
+    let namespace = plane.namespace(&admin, "lease").await;
+    let client = client(&plane.kubeconfig_of(&namespace, "electors")).await;
+    let election = || {
+        let (clock, metrics) = (Clock::system(), Metrics::default());
+        Election::new(client.clone(), &namespace, "tidegate".into(), "me".into(), clock, metrics)
+    };
+    let refused = election().check().await.unwrap_err().to_string();
+    assert!(refused.contains("resources [\"leases\"], verbs [\"get\"]"), "{refused}");
+    let shipped = include_str!("../../../docs/install/rbac.yaml");
+    let shipped = serde_saphyr::from_multiple::<Value>(shipped).unwrap();
+    let role = shipped.into_iter().find(|object| object["kind"] == "Role").unwrap();
+    let role = json!({"metadata": {"name": "lease"}, "rules": role["rules"]});
+    let binding = json!({
+        "metadata": {"name": "lease"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "lease"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": namespace}],
+    });
+    let roles: Api<Role> = Api::namespaced(admin.clone(), &namespace);
+    roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
+    let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), &namespace);
+    bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    eventually("the rules hold", async || election().check().await.is_ok()).await;
+    let leases: Api<Lease> = Api::namespaced(admin, &namespace);
+    // Created, and taken again after it was given back.
+    for _ in 0..2 {
+        let elected = election();
+        let leadership = elected.leadership();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let electing = tokio::spawn(elected.run(async {
+            let _ = stopped.await;
+        }));
+        eventually("leads", async || leadership.is_held()).await;
+        drop(stop);
+        electing.await.unwrap();
+        let spec = leases.get("tidegate").await.unwrap().spec.unwrap();
+        assert_eq!(spec.holder_identity.as_deref(), Some(""), "given back");
+    }
 }
 
 #[tokio::test]
