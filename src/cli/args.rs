@@ -300,6 +300,18 @@ pub struct ControllerArgs {
     /// Watch this namespace only; absent means all
     #[arg(long, value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
+    /// Work on ReleaseSets with these labels only, as one shard of several; each set belongs into one
+    #[arg(long, value_name = "SELECTOR", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub watch_label_selector: Option<String>,
+    // In a pod it is the Deployment that says how many there are, and a rollout runs two at once. Whoever starts one by hand
+    // has one, and may have no right to write Leases.
+    /// Act only while this process holds a Lease, so that several can stand by; absent means true in a pod and false
+    /// elsewhere
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub leader_elect: Option<bool>,
+    /// Namespace of that Lease; absent means that of the pod, or of the kubeconfig's context
+    #[arg(long, value_name = "NAMESPACE")]
+    pub leader_election_namespace: Option<String>,
     // A reconcile mostly waits. 64 leave room for others while a host that does not answer holds the sets that ask it
     // (L4), until its breaker opens after 15 s at most.
     /// How many ReleaseSets are worked on at once

@@ -1,15 +1,22 @@
 //! `tidegate controller`: the process that runs in the cluster.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
 
 use crate::cli::Context;
 use crate::cli::args::{ControllerArgs, LogFormat};
+use crate::cli::env::Environment;
 use crate::cli::error::{CliError, Result};
 use crate::cli::exit;
 use crate::controller::context::Context as Shared;
+use crate::controller::leader::Election;
+use crate::controller::leader::election::lease_name;
 use crate::controller::room::SmokeRoom;
-use crate::controller::startup::{StartError, check_crd, client};
+use crate::controller::startup::{StartError, check_crd, check_selector, client};
 use crate::controller::watch::{self, WatchOptions};
 use crate::flux::events::outbox;
 use crate::registry::{Client as Registries, HostObserver, HostState, Observer, Pace, RequestRecord, Verb};
@@ -21,6 +28,9 @@ use crate::web::Pages;
 /// Threads of the runtime. The work is waiting for other hosts; two keep health answers quick while one
 /// parses.
 const THREADS: usize = 2;
+/// What was begun has so long to end before leadership is given up at a stop: a commit is followed by its targets in less,
+/// and it leaves a standby 1.5 s of the 2 s that a hand-over may take (G9).
+const RESIGN_GRACE: Duration = Duration::from_millis(500);
 
 /// Runs the controller until it is told to stop (SIGTERM or Ctrl+C), then finishes what it began.
 ///
@@ -37,7 +47,9 @@ pub fn run(args: &ControllerArgs, context: &Context) -> Result<u8> {
         .enable_all()
         .build()
         .map_err(|error| CliError::new("failed to start the runtime").caused_by(&error))?;
-    runtime.block_on(serve(args)).map_err(|error| with_next_step(&error, context.program))?;
+    runtime
+        .block_on(serve(args, &context.environment))
+        .map_err(|error| with_next_step(&error, context.program))?;
     Ok(exit::OK)
 }
 
@@ -54,9 +66,12 @@ enum ServeError {
     Signal(#[source] std::io::Error),
 }
 
-async fn serve(args: &ControllerArgs) -> std::result::Result<(), ServeError> {
+async fn serve(args: &ControllerArgs, environment: &Environment) -> std::result::Result<(), ServeError> {
     let client = client().await?;
     check_crd(&client).await?;
+    if let Some(selector) = &args.watch_label_selector {
+        check_selector(&client, args.watch_namespace.as_deref(), selector).await?;
+    }
     let (clock, metrics) = (Clock::system(), Metrics::default());
     let pages = Pages::new(metrics.clone());
     let stop = stop_signal().map_err(ServeError::Signal)?;
@@ -69,7 +84,12 @@ async fn serve(args: &ControllerArgs) -> std::result::Result<(), ServeError> {
         .observed_by(counting(metrics.clone()))
         .hosts_observed_by(measuring(metrics.clone()));
     let registry = Arc::new(registry);
+    let election = election(args, environment, &client, &clock, &metrics);
     let mut shared = Shared::new(client, registry, clock, metrics);
+    if let Some(election) = &election {
+        election.check().await.map_err(StartError::Api)?;
+        shared = shared.led_by(election.leadership());
+    }
     shared.smoke_running_max = args.smoke_tests_per_set.into();
     shared.smoke_room = SmokeRoom::new(args.smoke_tests.into());
     if let Some(address) = args.flux_events_addr.clone() {
@@ -78,18 +98,55 @@ async fn serve(args: &ControllerArgs) -> std::result::Result<(), ServeError> {
         // Ends with the process: what waits then is not worth a slower stop.
         tokio::spawn(postman.run());
     }
-    let options = WatchOptions { namespace: args.watch_namespace.clone(), concurrency: args.concurrency };
-    let running = watch::run(shared, options, pages, async move {
-        stop.await;
-        tracing::info!("stopping: finishing what was begun");
-    });
+    let options = WatchOptions {
+        namespace: args.watch_namespace.clone(),
+        selector: args.watch_label_selector.clone(),
+        concurrency: args.concurrency,
+    };
+    let stop = stop.inspect(|()| tracing::info!("stopping: finishing what was begun")).shared();
+    let (ended, work_ended) = tokio::sync::oneshot::channel::<()>();
+    let working = watch::run(shared, options, pages, stop.clone()).inspect(|()| drop(ended));
+    let electing = async {
+        let Some(election) = election else { return };
+        let leave = async move {
+            stop.await;
+            // Ended either way: what is late is refused by the token.
+            let _ = tokio::time::timeout(RESIGN_GRACE, work_ended).await;
+        };
+        // A task of its own: no renewal waits for a reconcile to yield.
+        if let Err(error) = tokio::spawn(election.run(leave)).await
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
+    };
     let all = async {
-        running.await;
+        futures::join!(working, electing);
         // The pages stay up until the last reconcile ended.
         let _ = stopped.send(true);
     };
     futures::join!(all, pages_served);
     Ok(())
+}
+
+/// The election that this process is to stand for, if any.
+fn election(
+    args: &ControllerArgs,
+    environment: &Environment,
+    client: &kube::Client,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Option<Election> {
+    if !args.leader_elect.unwrap_or(environment.in_pod) {
+        return None;
+    }
+    let namespace = args.leader_election_namespace.as_deref().unwrap_or(client.default_namespace());
+    let name = lease_name(args.watch_namespace.as_deref(), args.watch_label_selector.as_deref());
+    // A container that is started again in its pod has the same host name, and is another process.
+    let mark = RandomState::new().build_hasher().finish();
+    let me = format!("{}_{mark:016x}", environment.host_name.as_deref().unwrap_or("tidegate"));
+    tracing::info!(namespace, lease = name, identity = me, "standing for election");
+    Some(Election::new(client.clone(), namespace, name, me, clock.clone(), metrics.clone()))
 }
 
 async fn stopped_once(mut stopping: tokio::sync::watch::Receiver<bool>) {
@@ -151,6 +208,9 @@ fn with_next_step(error: &ServeError, program: &str) -> CliError {
         }
         ServeError::Start(StartError::CrdAbsent | StartError::CrdOutdated(_)) => {
             format!("run `{program} crd | kubectl apply --server-side -f -`, then start the controller again")
+        }
+        ServeError::Start(StartError::Selector(_)) => {
+            "write it as for `kubectl get releasesets --selector`, for example shard=a".to_owned()
         }
         ServeError::Start(StartError::Client(_) | StartError::Api(_)) => {
             "check that `kubectl get --raw /readyz` answers with the same kubeconfig".to_owned()

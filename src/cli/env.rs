@@ -14,6 +14,10 @@ pub struct Environment {
     pub no_color: bool,
     /// `TERM` is `dumb`.
     pub dumb_terminal: bool,
+    /// The process runs in a pod, and talks to that pod's cluster: Kubernetes' variable is set, and no kubeconfig is.
+    pub in_pod: bool,
+    /// `HOSTNAME`: in a pod its name.
+    pub host_name: Option<String>,
 }
 
 // === impl Environment ===
@@ -32,6 +36,8 @@ impl Environment {
             search_path: lookup("PATH"),
             no_color: lookup("NO_COLOR").is_some_and(|value| !value.is_empty()),
             dumb_terminal: lookup("TERM").is_some_and(|value| value == "dumb"),
+            in_pod: lookup("KUBERNETES_SERVICE_HOST").is_some() && lookup("KUBECONFIG").is_none(),
+            host_name: lookup("HOSTNAME").and_then(|name| name.into_string().ok()),
         }
     }
 }
@@ -56,6 +62,14 @@ mod tests {
             Some(PathBuf::from("/h/.docker/config.json"))
         );
         assert_eq!(file(&[]), None);
+    }
+
+    #[test]
+    fn a_pod_is_told_from_a_shell_with_a_kubeconfig() {
+        let service = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+        assert!(read(&[service]).in_pod);
+        assert!(!read(&[service, ("KUBECONFIG", "/k")]).in_pod, "it talks to another cluster");
+        assert!(!read(&[]).in_pod);
     }
 
     #[test]

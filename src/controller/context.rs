@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kube::runtime::events::{Recorder, Reporter};
 
 use crate::controller::flux::index::FluxIndex;
+use crate::controller::leader::Leadership;
 use crate::controller::room::SmokeRoom;
 use crate::engine::gates::SMOKE_RUNNING_MAX;
 use crate::engine::memory::Memory;
@@ -23,8 +24,10 @@ pub const SMOKE_RUNNING_ALL_MAX: u16 = 50;
 /// Shared by all reconciles; cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    /// The API server. Made without automatic retries.
+    /// The API server. Made without automatic retries, and behind the fence of `leadership`.
     pub client: kube::Client,
+    /// Whether this process may act. The fence of `client` asks it; so must every effect that is no Kubernetes call.
+    pub leadership: Leadership,
     /// Registries.
     pub registry: Arc<dyn Registry>,
     /// The time.
@@ -96,12 +99,13 @@ impl SetMemory {
 // === impl Context ===
 
 impl Context {
-    /// A context with nothing remembered.
+    /// A context with nothing remembered, of a process that always leads.
     pub fn new(client: kube::Client, registry: Arc<dyn Registry>, clock: Clock, metrics: Metrics) -> Self {
-        let reporter = Reporter { controller: "tidegate".to_owned(), instance: None };
-        let recorder = Recorder::new(client.clone(), reporter);
+        metrics.leader.set(1);
+        let recorder = recorder(&client);
         Self {
             client,
+            leadership: Leadership::always(),
             registry,
             clock,
             metrics,
@@ -111,6 +115,24 @@ impl Context {
             flux_index: FluxIndex::default(),
             flux_events: None,
             memories: Arc::default(),
+        }
+    }
+
+    /// The same, acting only while `leadership` is held.
+    #[must_use]
+    pub fn led_by(mut self, leadership: Leadership) -> Self {
+        self.metrics.leader.set(leadership.is_held().into());
+        self.client = leadership.fence(&self.client);
+        self.recorder = recorder(&self.client);
+        self.leadership = leadership;
+        self
+    }
+
+    /// Forgets every set, as if this process had just begun.
+    pub fn forget_all(&self) {
+        let names: Vec<String> = self.memories().keys().cloned().collect();
+        for (namespace, name) in names.iter().filter_map(|name| name.split_once('/')) {
+            self.forget(namespace, name);
         }
     }
 
@@ -140,6 +162,11 @@ impl Context {
         // A reconcile that panicked left whole values behind: each is replaced in one step.
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn recorder(client: &kube::Client) -> Recorder {
+    let reporter = Reporter { controller: "tidegate".to_owned(), instance: None };
+    Recorder::new(client.clone(), reporter)
 }
 
 /// Awaits one call to the API server, within the one deadline of all calls.

@@ -126,7 +126,7 @@ fn is_alarm(reason: Reason) -> bool {
 /// Leaves what is worth an Alert to be posted, for each ImagePolicy of the set's targets: promotions, and whatever somebody
 /// should look at.
 fn tell_flux(context: &Context, live: &Live, happening: &Happening) {
-    let Some(outbox) = &context.flux_events else { return };
+    let Some(outbox) = context.flux_events.as_ref().filter(|_| context.leadership.is_held()) else { return };
     let is_promotion = happening.reason == Reason::Promoted;
     if !is_promotion && !happening.warning {
         return;

@@ -328,6 +328,10 @@ impl<'a> Session<'a> {
     }
 
     fn gauge(&self) {
+        // Another process reports the set by now.
+        if !self.context.leadership.is_held() {
+            return;
+        }
         let name = &self.live.name;
         let labels = SetLabels { namespace: name.namespace.clone(), name: name.name.clone() };
         let metrics = &self.context.metrics;

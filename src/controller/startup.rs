@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::ListParams;
 use kube::{Api, Client, Config};
 use serde_json::Value;
 
-use crate::api::crd;
+use crate::api::{ReleaseSet, crd};
 use crate::controller::context::{ApiError, within_deadline};
 
 /// Name of our CRD.
@@ -34,6 +35,9 @@ pub enum StartError {
     /// The CRD lacks fields that this controller writes.
     #[error("the installed CRD is older than this controller: it has no {0}")]
     CrdOutdated(String),
+    /// The API server cannot read the label selector: a watch by it would fail for ever.
+    #[error("the label selector cannot be read: {0}")]
+    Selector(String),
 }
 
 /// A client for the cluster that the environment names. It tries nothing twice by itself: a write that is sent
@@ -58,6 +62,29 @@ pub async fn check_crd(client: &Client) -> Result<(), StartError> {
     let installed = read.ok_or(StartError::CrdAbsent)?;
     let missing = missing_status_fields(&status_schema(&crd::crd()), &status_schema(&installed));
     if missing.is_empty() { Ok(()) } else { Err(StartError::CrdOutdated(missing.join(", "))) }
+}
+
+/// Makes sure that ReleaseSets can be selected by `selector`, by asking for one of them.
+///
+/// # Errors
+/// [`StartError::Selector`], [`StartError::Api`].
+pub async fn check_selector(
+    client: &Client,
+    namespace: Option<&str>,
+    selector: &str,
+) -> Result<(), StartError> {
+    let sets: Api<ReleaseSet> = match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    };
+    let params = ListParams::default().labels(selector).limit(1);
+    match within_deadline("list ReleaseSets", sets.list_metadata(&params)).await {
+        Ok(_) => Ok(()),
+        Err(error) => match error.source.status().filter(|status| status.code == 400) {
+            Some(status) => Err(StartError::Selector(status.message.clone())),
+            None => Err(error.into()),
+        },
+    }
 }
 
 fn status_schema(definition: &CustomResourceDefinition) -> Value {

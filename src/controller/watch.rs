@@ -4,8 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
@@ -40,6 +40,8 @@ const KIND_PAUSE: Duration = Duration::from_secs(45);
 pub struct WatchOptions {
     /// One namespace, or all.
     pub namespace: Option<String>,
+    /// Sets that these labels select, or all. What belongs to other sets wakes nobody.
+    pub selector: Option<String>,
     /// Sets that are reconciled at once.
     pub concurrency: u16,
 }
@@ -58,7 +60,8 @@ pub async fn run(
     let client = context.client.clone();
     let namespace = options.namespace.as_deref();
     let (reader, writer) = store::<Meta>();
-    let sets = watcher(scoped::<Meta>(&client, namespace), watch_config())
+    let selected = WatchConfig { label_selector: options.selector, ..watch_config() };
+    let sets = watcher(scoped::<Meta>(&client, namespace), selected)
         .default_backoff()
         .modify(|set| set.managed_fields_mut().clear())
         .reflect(writer)
@@ -83,6 +86,7 @@ pub async fn run(
             watch_config().labels(SET_LABEL),
             |pod| set_of(&pod),
         )
+        .reconcile_all_on(turns(&context))
         .graceful_shutdown_on(stop);
     for kind in woken_by(&context, namespace) {
         controller = controller.reconcile_on(kind);
@@ -100,6 +104,13 @@ pub async fn run(
     });
     futures::join!(running, ready);
     pages.set_ready(false);
+}
+
+/// Where leadership turns, everything that was remembered is let go, with the gauges of sets that another now reports. Then
+/// every set is reconciled: what woke it while this process stood by was let go too.
+fn turns(context: &Context) -> impl Stream<Item = ()> + Send + 'static {
+    let remembered = context.clone();
+    context.leadership.turns().map(move |()| remembered.forget_all())
 }
 
 fn scoped<K>(client: &kube::Client, namespace: Option<&str>) -> Api<K>
@@ -189,6 +200,10 @@ fn is_kind_gone<T>(event: &Result<watcher::Event<T>, watcher::Error>) -> bool {
 }
 
 async fn one(set: Arc<Meta>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    // A standby asks nobody anything: when it wins, every set is reconciled.
+    if !context.leadership.is_held() {
+        return Ok(Action::await_change());
+    }
     let namespace = set.namespace().unwrap_or_default();
     let started = context.clock.now();
     let outcome = Box::pin(reconcile(&context, &namespace, &set.name_any())).await;

@@ -31,6 +31,11 @@ pub enum CallError {
     Refused(#[source] kube::Error),
 }
 
+/// A call that was not made: the client itself withheld it. Displayed as the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Withheld(pub &'static str);
+
 /// Waits for one call, at most [`CALL_LIMIT`].
 ///
 /// # Errors
@@ -99,6 +104,11 @@ impl CallError {
 
 /// What happened, why, and the next step.
 fn sentence(error: &kube::Error) -> String {
+    if let kube::Error::Service(source) = error
+        && let Some(withheld) = source.downcast_ref::<Withheld>()
+    {
+        return format!("nothing was sent: {withheld}");
+    }
     let kube::Error::Api(status) = error else {
         return format!(
             "the API server could not be asked ({}); it is asked again at the next look",

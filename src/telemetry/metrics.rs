@@ -64,7 +64,7 @@ pub struct SetLabels {
 /// Labels of a write to the API server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct WriteLabels {
-    /// What was written: `status`, `commit`, `target`, `job`, `event`, `scan`.
+    /// What was written: `status`, `commit`, `target`, `finalizer`, `job`, `event`, `scan`, `lease`.
     pub kind: &'static str,
     /// `ok`, `conflict` or `error`.
     pub outcome: &'static str,
@@ -81,6 +81,8 @@ pub struct FluxEventLabels {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    /// 1 while this process may act: it holds the lease, or there is no election.
+    pub leader: Gauge,
     /// Seconds of each reconcile.
     pub reconcile_secs: Histogram,
     /// Reconciles that ended in an error and are tried again.
@@ -108,7 +110,8 @@ impl Default for Metrics {
         let (reconcile_errors, registry_requests) = (Counter::default(), Family::default());
         let (api_writes, promoted_sequence) = (Family::default(), Family::default());
         let oldest_candidate_timestamp_secs = Family::default();
-        let flux_events = Family::default();
+        let (flux_events, leader) = (Family::default(), Gauge::default());
+        registry.register("leader", "1 while this process may act", leader.clone());
         registry.register("flux_events", "Events for Flux's Alerts", flux_events.clone());
         registry.register("reconcile_duration_seconds", "Seconds of each reconcile", reconcile_secs.clone());
         registry.register(
@@ -127,6 +130,7 @@ impl Default for Metrics {
         );
         Self {
             registry: Arc::new(registry),
+            leader,
             reconcile_secs,
             reconcile_errors,
             registry_requests,

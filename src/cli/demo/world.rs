@@ -191,7 +191,7 @@ impl EmbeddedWorld {
         let client = self.api.client("controller", NAMESPACE);
         let metrics = Metrics::default();
         let context = Context::new(client, registry, self.clock.clone(), metrics.clone());
-        let options = WatchOptions { namespace: None, concurrency: 1 };
+        let options = WatchOptions { namespace: None, selector: None, concurrency: 1 };
         let killed = self.controller.clone();
         tokio::spawn(async move {
             let running = watch::run(context, options, Pages::new(metrics), std::future::pending());

@@ -7,6 +7,7 @@ mod bad_input;
 mod commit;
 mod defined;
 mod deletion;
+mod leader;
 mod leave;
 mod life;
 mod lost;

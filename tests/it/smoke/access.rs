@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::PostParams;
 use kube::config::Kubeconfig;
 use kube::{Api, Client};
@@ -31,6 +31,10 @@ pub async fn kubeconfig(cluster: &NodeCluster, client: &Client, folder: &Path) -
         match object["kind"].as_str() {
             Some("ClusterRole") => make(&Api::<ClusterRole>::all(client.clone()), object).await,
             Some("ClusterRoleBinding") => make(&Api::<ClusterRoleBinding>::all(client.clone()), object).await,
+            Some("Role") => make(&Api::<Role>::namespaced(client.clone(), ACCOUNT), object).await,
+            Some("RoleBinding") => {
+                make(&Api::<RoleBinding>::namespaced(client.clone(), ACCOUNT), object).await;
+            }
             other => panic!("nobody makes a {other:?} here"),
         }
     }
