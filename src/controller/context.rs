@@ -64,8 +64,8 @@ pub struct SetMemory {
     pub scans: BTreeMap<String, String>,
     /// Targets that an earlier spec had were looked for, and lost their marks.
     pub removed_sought: bool,
-    /// At the last look a target carried a higher sequence than the set.
-    pub targets_ahead: bool,
+    /// The marks of targets were read, and none was found since that carries more than the set.
+    pub marks_read: bool,
     /// The refusal that keeps a deleted set, of which an Event told, so that it is told once.
     pub refusal_told: Option<String>,
 }

@@ -31,14 +31,17 @@ pub struct Followed {
     pub again: bool,
 }
 
-/// What the marks of the set's targets say, where they have to be read: when status holds no release, or when a target
-/// was found that carries more.
-pub async fn marks(context: &Context, live: &Live, policy: &Policy, memory: &SetMemory) -> Marks {
+/// What the marks of the set's targets say, where they have to be read: when status holds no release, when a target was
+/// found that carries more, and before the first decision of this process on this object and generation: a status that
+/// is older than its targets must be known for that before anything is committed.
+pub async fn marks(context: &Context, live: &Live, policy: &Policy, memory: &mut SetMemory) -> Marks {
     let promoted = live.status.promoted.as_ref().map(|promoted| promoted.sequence);
-    if policy.targets.is_empty() || (promoted.is_some() && !memory.targets_ahead) {
+    if policy.targets.is_empty() || (promoted.is_some() && memory.marks_read) {
         return Marks::InStep;
     }
-    match Targets::new(context.client.clone()).marks(&live.name, &wanted(policy)).await {
+    let read = Targets::new(context.client.clone()).marks(&live.name, &wanted(policy), promoted).await;
+    memory.marks_read = read.is_ok();
+    match read {
         Err(error) => Marks::Unreadable(error.to_string()),
         Ok(Some(Highest { sequence, tag })) if Some(sequence) > promoted => Marks::Highest { sequence, tag },
         Ok(_) => Marks::InStep,
@@ -81,8 +84,10 @@ pub async fn follow(
     }
     let reports = targets.sync(&owner, &wanted, committed.as_ref(), hold).await?;
     let ahead = reports.values().any(|(state, _)| *state == TargetState::Ahead);
-    let again = ahead && !memory.targets_ahead;
-    memory.targets_ahead = ahead;
+    let again = ahead && *marks == Marks::InStep;
+    if ahead {
+        memory.marks_read = false;
+    }
     Ok(Followed { reports, again })
 }
 

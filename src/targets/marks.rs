@@ -28,14 +28,15 @@ pub struct Unreadable(String);
 impl Targets {
     /// The highest mark of exactly this set and these targets, each read live; `None` when there is none. An absent
     /// object and a kind that is not installed say nothing, nor does an object of somebody else. Of equal sequences
-    /// the first target's counts.
+    /// the first target's counts. A mark without a sequence is older than `known`, the sequence that status holds.
     ///
     /// # Errors
-    /// A target that could not be read, or whose mark is ours and holds no sequence.
+    /// A target that could not be read, or whose mark is ours and holds no sequence while status holds none either.
     pub async fn marks(
         &self,
         set: &SetName,
         targets: &[(TargetName, TargetKind)],
+        known: Option<i64>,
     ) -> Result<Option<Highest>, Unreadable> {
         let mut highest: Option<Highest> = None;
         for (name, kind) in targets {
@@ -47,6 +48,9 @@ impl Targets {
             };
             let Some(mark) = of_target(&object, set, name) else { continue };
             let Some(sequence) = mark.sequence else {
+                if known.is_some() {
+                    continue;
+                }
                 return Err(Unreadable(format!(
                     "the sequence in annotation {TARGET_ANNOTATION} of {kind} is no whole number: correct it, or delete \
                      the object if what it carries does not matter"
