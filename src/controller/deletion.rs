@@ -47,6 +47,7 @@ pub async fn prepare(
 /// API server refuses is told by an Event, and tried again.
 pub async fn finish(context: &Context, live: &Live) -> Action {
     if !is_held(live) {
+        context.forget(&live.name.namespace, &live.name.name);
         return Action::await_change();
     }
     let spec = live.spec();

@@ -17,6 +17,7 @@ use kube::runtime::controller::Action;
 
 use crate::api::references::References;
 use crate::api::status::{self, UnreadableStatus};
+use crate::api::v1alpha1::DeletionPolicy;
 use crate::api::{ReleaseSetSpec, ReleaseSetStatus, validate};
 use crate::controller::context::{ApiError, Context, SetMemory};
 use crate::controller::credentials::Wanted;
@@ -81,6 +82,8 @@ struct Session<'a> {
     /// Why no target may be written now.
     hold: Option<String>,
     told: events::Told,
+    /// What a commit of this reconcile brought about.
+    untold: Vec<events::Happening>,
 }
 
 /// Reconciles one set: reads it, looks, decides, acts, reports.
@@ -114,7 +117,13 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
             None
         }
         Err(WriteError::Stale) => return Ok(Action::requeue(AGAIN)),
-        Err(error) => Some(format!("is not written before the finalizer {}: {error}", deletion::FINALIZER)),
+        Err(error) if spec.deletion_policy == DeletionPolicy::Delete => {
+            Some(format!("is not written before the finalizer {}: {error}", deletion::FINALIZER))
+        }
+        Err(error) => {
+            tracing::warn!(set = %live.name, "the finalizer {} stays for now: {error}", deletion::FINALIZER);
+            None
+        }
     };
     let session = Session::open(context, live, spec, read, policy, hold).await?;
     // On the heap: a reconcile holds a whole set, and many wait at once.
@@ -131,7 +140,9 @@ async fn stall(
     let record = status::record(&live.status)?;
     let conditions = stalled_conditions(reason, problems, &record);
     let now = context.clock.now();
-    let next = status::with_conditions(&live.status, live.generation, &conditions, now);
+    let mut next = status::with_conditions(&live.status, live.generation, &conditions, now);
+    // Whoever asked is told that it was looked at, and finds why nothing came of it.
+    next.last_handled_reconcile_at.clone_from(&live.requested_at);
     if next != live.status {
         let happenings = events::between(&live.status, &next, &events::Told::default());
         let written = match live.write(context, "status", &next).await {
@@ -171,7 +182,7 @@ impl<'a> Session<'a> {
         context.smoke_room.saw(&live.name, jobs::running(&jobs));
         let smoke = outcome::views(&jobs);
         let record = status::record(&live.status)?;
-        let marks = targets::marks(context, &live, &policy, &memory).await;
+        let marks = targets::marks(context, &live, &policy, &mut memory).await;
         let observation = Observation {
             deleting: live.deleting,
             record,
@@ -195,6 +206,7 @@ impl<'a> Session<'a> {
             before,
             hold,
             told: events::Told::default(),
+            untold: Vec::new(),
         })
     }
 
@@ -231,6 +243,7 @@ impl<'a> Session<'a> {
             Ok(followed) => (followed.reports, followed.again),
             Err(stopped) => {
                 tracing::info!(set = %self.live.name, "{stopped}");
+                self.tell_commit().await;
                 self.keep();
                 return Ok(Action::requeue(AGAIN));
             }
@@ -285,6 +298,8 @@ impl<'a> Session<'a> {
             self.observation.memory.note_commit(&promoted, now);
         }
         self.live = live;
+        self.untold = events::between(&self.before, &self.live.status, &std::mem::take(&mut self.told));
+        self.before = self.live.status.clone();
         // Whatever the marks held was continued by this very commit.
         self.observation.marks = Marks::InStep;
         Ok(true)
@@ -314,8 +329,14 @@ impl<'a> Session<'a> {
         self.told.older.extend(decision.named_older.clone());
     }
 
+    /// Tells of the commit, whatever becomes of the report: once it is read back nothing shows that it is new.
+    async fn tell_commit(&mut self) {
+        events::publish(self.context, &self.live, std::mem::take(&mut self.untold)).await;
+    }
+
     /// Writes the status when it says something new, and tells what happened.
     async fn report(&mut self, decision: &Decision, targets: &TargetReports) -> Result<(), ReconcileError> {
+        self.tell_commit().await;
         let next = self.rendered(decision, targets, self.context.clock.now());
         if next != self.live.status {
             self.live = self.live.write(self.context, "status", &next).await?;

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
-use kube::runtime::controller::{Action, Config as ControllerConfig};
+use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::reflector::{ObjectRef, store};
 use kube::runtime::utils::predicates;
 use kube::runtime::watcher::Config as WatchConfig;
@@ -97,10 +97,17 @@ pub async fn run(
             tracing::info!("watching ReleaseSets");
         }
     };
-    let running = controller.run(one, on_error, Arc::new(context)).for_each(|outcome| async {
-        if let Err(error) = outcome {
-            tracing::debug!("{error}");
+    let remembered = context.clone();
+    let running = controller.run(one, on_error, Arc::new(context)).for_each(|outcome| {
+        match outcome {
+            // Its time came, and it is not there any more: nothing else tells of a set that was deleted.
+            Err(ControllerError::ObjectNotFound(set)) => {
+                remembered.forget(set.namespace.as_deref().unwrap_or_default(), &set.name);
+            }
+            Err(error) => tracing::debug!("{error}"),
+            Ok(_) => {}
         }
+        futures::future::ready(())
     });
     futures::join!(running, ready);
     pages.set_ready(false);

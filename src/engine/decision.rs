@@ -346,18 +346,14 @@ pub struct Listed {
 
 impl PromotedAgain {
     /// What keeps it from being committed again; `None` while it is only waited for: a test that waits or runs, a
-    /// digest that is to be still.
+    /// digest that is to be still, an answer that could not be had.
     pub fn obstacle(&self) -> Option<&Blocked> {
         let candidate = &self.candidate;
         let hindered = candidate.gates.iter().any(|gate| !gate.advisory && gate.reason.is_some());
         candidate.blocked.as_ref().filter(|blocked| match blocked.by {
-            Blocker::Settling => false,
+            Blocker::Settling | Blocker::Unknown => false,
             Blocker::GatePending => hindered,
-            Blocker::Broken
-            | Blocker::Missing
-            | Blocker::Unknown
-            | Blocker::TagMoved
-            | Blocker::GateFailed => true,
+            Blocker::Broken | Blocker::Missing | Blocker::TagMoved | Blocker::GateFailed => true,
         })
     }
 }

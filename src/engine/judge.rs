@@ -186,7 +186,7 @@ fn run_clocks(policy: &Policy, candidate: &mut Candidate, now: Timestamp) {
     record.complete_at = if complete { record.complete_at.or(Some(now)) } else { None };
     record.unknown_since = if any_unknown { record.unknown_since.or(Some(now)) } else { None };
     let blocked_by = candidate.blocked.as_ref().map(|blocked| blocked.message.clone());
-    if blocked_by != record.blocked_by {
+    if !is_same(record.blocked_by.as_deref(), blocked_by.as_deref()) {
         record.blocked_since = blocked_by.as_ref().map(|_| now);
         record.blocked_by = blocked_by;
     }
@@ -196,6 +196,12 @@ fn run_clocks(policy: &Policy, candidate: &mut Candidate, now: Timestamp) {
     candidate.overdue = !complete && record.clock.elapsed(now) >= deadline;
     candidate.cannot_tell = past(record.unknown_since);
     candidate.gate_overdue = candidate.phase == Phase::Testing && past(record.complete_at);
+}
+
+/// Whether an obstacle is the one that status remembers, which keeps a long message up to a limit and then `…`.
+fn is_same(kept: Option<&str>, now: Option<&str>) -> bool {
+    let is_cut = |kept: &str, now: &str| kept.strip_suffix('…').is_some_and(|head| now.starts_with(head));
+    kept == now || kept.zip(now).is_some_and(|(kept, now)| is_cut(kept, now))
 }
 
 /// When one of a candidate's clocks will run out, so that its report is written at that time.
