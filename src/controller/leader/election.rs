@@ -131,8 +131,10 @@ impl Election {
         match evaluate(seen.map(|seen| &seen.record), seen_at, &self.me, now) {
             Step::Wait { until } => Ok(until.saturating_sub(now).min(STANDBY_PACE)),
             Step::Create | Step::Renew | Step::TakeOver => {
+                let sent_at = Instant::now();
                 self.hold(lease).await?;
-                Ok(RENEW_PACE)
+                // From when it was sent, as the deadline is: a slow answer must not eat the time of the next one.
+                Ok(RENEW_PACE.saturating_sub(sent_at.elapsed()))
             }
         }
     }

@@ -40,6 +40,18 @@ enum Held {
 #[derive(Debug)]
 struct Effect(Leadership);
 
+// === impl Held ===
+
+impl Held {
+    fn lasts(self) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Until(until) => Instant::now() < until,
+            Self::No => false,
+        }
+    }
+}
+
 // === impl Leadership ===
 
 impl Leadership {
@@ -60,11 +72,7 @@ impl Leadership {
 
     /// Whether an effect may begin now.
     pub fn is_held(&self) -> bool {
-        match *self.held() {
-            Held::Always => true,
-            Held::Until(until) => Instant::now() < until,
-            Held::No => false,
-        }
+        self.held().lasts()
     }
 
     /// Begins an effect, which is counted until the answer is dropped.
@@ -79,8 +87,12 @@ impl Leadership {
 
     /// Effects may begin before `until`. True when this process did not lead before.
     pub(super) fn extend(&self, until: Instant) -> bool {
-        let is_won = !self.is_held();
-        *self.held() = Held::Until(until);
+        let is_won = {
+            let mut held = self.held();
+            let was_held = held.lasts();
+            *held = Held::Until(until);
+            !was_held
+        };
         if is_won {
             self.turn();
         }
