@@ -86,7 +86,8 @@ pub fn progress(observed: &Observed) -> (TargetState, String) {
                     format!("pushed to branch {branch} as {commit}: merge it"),
                 );
             }
-            Err(why) => return (TargetState::Committed, why),
+            // Not Committed, which may be the end: it is asked again at the next look.
+            Err(why) => return (TargetState::Selected, why),
         }
     }
     let mut message =
@@ -173,11 +174,7 @@ fn unselected(observed: &Observed, policy: &Object<ImagePolicy>) -> String {
     if !has_scanned(observed, repository) {
         let failed = failure(&repository.body.status.conditions);
         return failed.map_or_else(
-            || {
-                format!(
-                    "image-reflector has not scanned ImageRepository/{name} since {tag} was promoted; it was asked to"
-                )
-            },
+            || format!("image-reflector has not scanned ImageRepository/{name} since {tag} was promoted"),
             |why| format!("image-reflector cannot scan ImageRepository/{name}: {why}"),
         );
     }
@@ -339,10 +336,11 @@ fn failure(conditions: &[Condition]) -> Option<String> {
     ready(conditions).filter(|ready| ready.status == "False").map(|ready| repeated(&ready.message))
 }
 
-/// A message of somebody else without what changes at each try: instants, and the port that a connection came from.
+/// A message of somebody else without what changes at each try: instants, durations as Go writes them, and the port that
+/// a connection came from.
 fn repeated(message: &str) -> String {
     static CHANGING: LazyLock<Option<Regex>> = LazyLock::new(|| {
-        Regex::new(r":\d+->|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.]*(Z|[+-]\d\d:\d\d)?").ok()
+        Regex::new(r":\d+->|\b(\d+h)?(\d+m)?\d+(\.\d+)?(ns|µs|ms|s)\b|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[\d.]*(Z|[+-]\d\d:\d\d)?").ok()
     });
     let steady = match &*CHANGING {
         Some(changing) => changing.replace_all(message.trim(), "…").into_owned(),
