@@ -2,9 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
 use axum::extract::Request;
+use futures::FutureExt as _;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -12,9 +11,9 @@ use tidegate::api::ReleaseSet;
 use tidegate::api::crd::crd;
 use tidegate::embedded::api::ApiServer;
 use tidegate::telemetry::clock::Clock;
-use tower::ServiceExt as _;
 
-use super::fixture::{Answer, Call, Folder};
+use super::fixture::{Answer, Call};
+use crate::cluster::embedded::Served;
 
 /// Largest request that is passed on: a command patches metadata.
 const BODY_MAX_BYTES: usize = 64 << 10;
@@ -36,8 +35,7 @@ const SPEC: &str = r#"{
 /// The server, reachable over HTTP until dropped.
 pub struct Kube {
     pub api: ApiServer,
-    folder: Folder,
-    serving: tokio::task::JoinHandle<()>,
+    served: Served,
     /// The set that somebody else writes to before the next patch arrives.
     meddled: Arc<Mutex<Option<(String, Value)>>>,
 }
@@ -55,40 +53,21 @@ impl Kube {
     /// A server that knows no ReleaseSets.
     pub async fn start(name: &str) -> Self {
         let api = ApiServer::new(Clock::system());
-        let service = api.service("cli");
         let meddled = Arc::new(Mutex::new(None::<(String, Value)>));
         let (other, others) = (api.client("somebody", "acme"), Arc::clone(&meddled));
-        let pass = move |request: Request| {
-            let (service, other) = (service.clone(), other.clone());
-            let meddled =
-                (request.method() == http::Method::PATCH).then(|| take(&others, request.uri().path()));
+        let meddle = move |request: &Request| {
+            let is_patch = request.method() == http::Method::PATCH;
+            let meddled = is_patch.then(|| take(&others, request.uri().path())).flatten();
+            let sets: Api<ReleaseSet> = Api::namespaced(other.clone(), "acme");
             async move {
-                if let Some((name, patch)) = meddled.flatten() {
-                    let patch = Patch::Merge(patch);
-                    let sets: Api<ReleaseSet> = Api::namespaced(other, "acme");
-                    sets.patch(&name, &PatchParams::default(), &patch).await.unwrap();
+                if let Some((name, patch)) = meddled {
+                    sets.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await.unwrap();
                 }
-                let (parts, body) = request.into_parts();
-                let body = to_bytes(body, BODY_MAX_BYTES).await.unwrap();
-                let reply = service.oneshot(Request::from_parts(parts, body.into())).await.unwrap();
-                reply.map(Body::new)
             }
+            .boxed()
         };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = format!("http://{}", listener.local_addr().unwrap());
-        let serving =
-            tokio::spawn(async move { axum::serve(listener, Router::new().fallback(pass)).await.unwrap() });
-        let folder = Folder::new(&format!("kube-{name}"));
-        let config = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "tests",
-            "clusters": [{"name": "tests", "cluster": {"server": server}}],
-            "users": [{"name": "tests", "user": {}}],
-            "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests", "namespace": "acme"}}],
-        });
-        std::fs::write(folder.0.join("config"), config.to_string()).unwrap();
-        Self { api, folder, serving, meddled }
+        let served = Served::start(&format!("kube-{name}"), &api, "cli", BODY_MAX_BYTES, meddle).await;
+        Self { api, served, meddled }
     }
 
     /// Has somebody else write to `name` when the next patch of it is on its way, once.
@@ -120,7 +99,7 @@ impl Kube {
 
     /// The file that names this server.
     pub fn kubeconfig(&self) -> std::path::PathBuf {
-        self.folder.0.join("config")
+        self.served.kubeconfig()
     }
 
     /// Calls the binary with this server's kubeconfig.
@@ -134,10 +113,4 @@ impl Kube {
 fn take(meddled: &Mutex<Option<(String, Value)>>, path: &str) -> Option<(String, Value)> {
     let mut meddled = meddled.lock().unwrap_or_else(PoisonError::into_inner);
     meddled.take_if(|(name, _)| path.ends_with(&format!("/{name}")))
-}
-
-impl Drop for Kube {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
 }

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod certificates;
 pub mod control_plane;
 pub mod counter;
+pub mod embedded;
 pub mod node;
 pub mod page;
 pub mod probe;

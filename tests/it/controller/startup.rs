@@ -3,56 +3,28 @@
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use futures::FutureExt as _;
+use futures::future::ready;
 use serde_json::json;
 use tidegate::api::crd::crd;
 use tidegate::controller::startup::{StartError, check_crd};
 use tidegate::embedded::api::ApiServer;
 use tidegate::telemetry::clock::Clock;
-use tower::ServiceExt;
 
-use crate::cluster::server::folder;
+use crate::cluster::embedded::Served;
 
 /// Largest request that is passed on: a controller that does not start sends none with a body.
 const BODY_MAX_BYTES: usize = 1024;
 
 /// Runs the built binary against `api`, over HTTP on loopback, until it ends.
 async fn start_against(api: &ApiServer) -> Output {
-    let service = api.service("controller");
-    let pass = move |request: Request| {
-        let service = service.clone();
-        async move {
-            let (parts, body) = request.into_parts();
-            let body = to_bytes(body, BODY_MAX_BYTES).await.unwrap();
-            let reply = service.oneshot(Request::from_parts(parts, body.into())).await.unwrap();
-            reply.map(Body::new)
-        }
-    };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = format!("http://{}", listener.local_addr().unwrap());
-    let serving =
-        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(pass)).await.unwrap() });
-    let files = folder("startup");
-    let config = json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "tests",
-        "clusters": [{"name": "tests", "cluster": {"server": server}}],
-        "users": [{"name": "tests", "user": {}}],
-        "contexts": [{"name": "tests", "context": {"cluster": "tests", "user": "tests"}}],
-    });
-    std::fs::write(files.join("kubeconfig"), config.to_string()).unwrap();
+    let served = Served::start("startup", api, "controller", BODY_MAX_BYTES, |_| ready(()).boxed()).await;
     let mut controller = Command::new(env!("CARGO_BIN_EXE_tidegate"));
     controller
         .args(["controller", "--http-addr=127.0.0.1:0"])
         .env_clear()
-        .env("KUBECONFIG", files.join("kubeconfig"));
-    let output = tokio::task::spawn_blocking(move || controller.output()).await.unwrap().unwrap();
-    serving.abort();
-    std::fs::remove_dir_all(files).unwrap();
-    output
+        .env("KUBECONFIG", served.kubeconfig());
+    tokio::task::spawn_blocking(move || controller.output()).await.unwrap().unwrap()
 }
 
 #[tokio::test]
