@@ -13,14 +13,19 @@ use crate::model::{Sighting, Tag};
 
 /// Shortest pause between two looks at one cell (design §4): goal G1 allows 4 s from push to commit, and a
 /// look takes less than one.
-pub const HOT_GAP_MIN: SignedDuration = SignedDuration::from_secs(3);
+const HOT_GAP_MIN: SignedDuration = SignedDuration::from_secs(3);
 /// The pause grows with the candidate's age: a twentieth of it, so that the wait adds at most 5 %.
-pub const HOT_GAP_DIVISOR: i32 = 20;
+const HOT_GAP_DIVISOR: i32 = 20;
 /// Longest pause that a registry's Retry-After may ask for; beyond it we ask again all the same.
 const RETRY_AFTER_MAX: SignedDuration = SignedDuration::from_hours(1);
 /// Pause after an answer came in: the next look is counted from when this one was asked for, and one that takes
 /// longer than its gap (a time-out takes 15 s) would else be followed by the next without a breath.
 const BREATH: SignedDuration = SignedDuration::from_secs(1);
+
+/// The pause between two looks at something that has stood for `age`: `max(3 s, age / 20)`, up to the interval.
+pub fn paced(age: SignedDuration, interval: SignedDuration) -> SignedDuration {
+    (age / HOT_GAP_DIVISOR).max(HOT_GAP_MIN).min(interval)
+}
 
 /// What is due, and when the next thing will be.
 #[derive(Debug, Default)]
@@ -140,29 +145,16 @@ fn look_due_at(
     image: &ImagePolicy,
     now: Timestamp,
 ) -> Option<(Timestamp, Timestamp)> {
-    image.tag_template.render(candidate.tag.as_str())?;
-    image.place.repository()?;
-    let Some(memory) = observation.memory.image(&candidate.tag, &image.name) else {
-        let gap = hot_gap(policy, observation, candidate, now);
-        return Some((now, since(&observation.memory, gap, now)));
-    };
-    if memory.stale {
-        return Some((now, now));
-    }
-    let cells = &candidate.images.iter().find(|judged| judged.name == image.name)?.cells;
-    let waits =
-        |required: bool| cells.iter().any(|cell| cell.required == required && !cell.sighting.is_present());
-    let gap = if candidate.phase == Phase::Failed {
-        policy.interval
-    } else if waits(true) {
-        hot_gap(policy, observation, candidate, now)
-    } else if waits(false) || left_its_list(policy, observation, &candidate.tag, image, memory.asked) {
-        policy.interval
-    } else {
-        return None;
-    };
-    let due_at = due_at(&observation.memory, memory.asked, gap, retry_after_secs(memory));
-    Some((due_at, since(&observation.memory, gap, now)))
+    let hot = || hot_gap(policy, observation, candidate, now);
+    image_due_at(observation, candidate, image, now, |seen, waits| match seen {
+        None => Some(hot()),
+        Some(_) if candidate.phase == Phase::Failed => Some(policy.interval),
+        Some(_) if waits(true) => Some(hot()),
+        Some(seen) => {
+            let may_be_gone = || left_its_list(policy, observation, &candidate.tag, image, seen.asked);
+            (waits(false) || may_be_gone()).then_some(policy.interval)
+        }
+    })
 }
 
 /// As [`look_due_at`] for the promoted tag that is judged again: at once, then at the pace of rest while a required
@@ -174,19 +166,34 @@ fn again_due_at(
     image: &ImagePolicy,
     now: Timestamp,
 ) -> Option<(Timestamp, Timestamp)> {
+    image_due_at(observation, candidate, image, now, |seen, waits| {
+        (seen.is_none() || waits(true)).then_some(policy.interval)
+    })
+}
+
+/// When an image that can be asked for is to be looked at, and the oldest answer that will do. `gap` says how long
+/// after the last look (`None`: it was never looked at, and is due at once), or that it is not to be looked at; it is
+/// told whether a required, or an advisory, cell is not Present.
+fn image_due_at(
+    observation: &Observation,
+    candidate: &Candidate,
+    image: &ImagePolicy,
+    now: Timestamp,
+    gap: impl FnOnce(Option<&ImageMemory>, &dyn Fn(bool) -> bool) -> Option<SignedDuration>,
+) -> Option<(Timestamp, Timestamp)> {
     image.tag_template.render(candidate.tag.as_str())?;
     image.place.repository()?;
-    let since = since(&observation.memory, policy.interval, now);
-    let Some(memory) = observation.memory.image(&candidate.tag, &image.name) else {
-        return Some((now, since));
-    };
-    if memory.stale {
+    let seen = observation.memory.image(&candidate.tag, &image.name);
+    if seen.is_some_and(|seen| seen.stale) {
         return Some((now, now));
     }
     let cells = &candidate.images.iter().find(|judged| judged.name == image.name)?.cells;
-    let waits = cells.iter().any(|cell| cell.required && !cell.sighting.is_present());
-    let due_at = due_at(&observation.memory, memory.asked, policy.interval, retry_after_secs(memory));
-    waits.then_some((due_at, since))
+    let waits =
+        |required: bool| cells.iter().any(|cell| cell.required == required && !cell.sighting.is_present());
+    let gap = gap(seen, &waits)?;
+    let due_at =
+        seen.map_or(now, |seen| due_at(&observation.memory, seen.asked, gap, retry_after_secs(seen)));
+    Some((due_at, since(&observation.memory, gap, now)))
 }
 
 fn retry_after_secs(memory: &ImageMemory) -> Option<u32> {
@@ -214,8 +221,7 @@ fn hot_gap(
         .map(|memory| memory.progressed_at)
         .max()
         .unwrap_or(candidate.record.first_seen);
-    let age = now.duration_since(changed_at).max(SignedDuration::ZERO);
-    (age / HOT_GAP_DIVISOR).max(HOT_GAP_MIN).min(policy.interval)
+    paced(now.duration_since(changed_at), policy.interval)
 }
 
 fn note_drift(policy: &Policy, observation: &Observation, now: Timestamp, agenda: &mut Agenda) {

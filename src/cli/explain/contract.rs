@@ -119,7 +119,7 @@ pub struct Gate {
 pub struct Target {
     /// Name of the target.
     pub name: String,
-    /// `Pending`, `Applied`, `Held`, `Taken`, `Ahead` or `Failed`.
+    /// As in `status.targets[].state`.
     pub state: String,
     /// Seconds that it is so.
     pub secs: i64,

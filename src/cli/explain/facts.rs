@@ -9,7 +9,7 @@ use crate::cli::cluster::Found;
 use crate::cli::explain::action;
 use crate::cli::explain::contract::{Candidate, Cell, Explanation, Gate, Image, Promoted, Target};
 use crate::cli::render::one_line;
-use crate::engine::looks::{HOT_GAP_DIVISOR, HOT_GAP_MIN};
+use crate::engine::looks::paced;
 use crate::engine::order::Source;
 use crate::engine::policy::{GateKind, ImagePolicy, Policy};
 
@@ -179,8 +179,7 @@ impl Facts<'_> {
                         .into_iter()
                         .filter_map(|at| at.as_deref()?.parse::<Timestamp>().ok())
                         .max()?;
-                let age = self.now.duration_since(changed).max(SignedDuration::ZERO);
-                let gap = (age / HOT_GAP_DIVISOR).max(HOT_GAP_MIN).min(policy.interval);
+                let gap = paced(self.now.duration_since(changed), policy.interval);
                 format!("what is not present is asked for about every {}", duration::Text(gap))
             }
             "Settling" => {

@@ -1,12 +1,13 @@
 //! How far Flux has taken each imagePolicy target that carries the promoted release, and the one request for a scan.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::api::ReleaseSetStatus;
 use crate::api::status;
 use crate::api::v1alpha1::TargetStatus;
 use crate::controller::context::Context;
 use crate::controller::live::{self, Live};
+use crate::engine::looks::paced;
 use crate::engine::policy::Policy;
 use crate::engine::report::TargetReports;
 use crate::flux::follow::{self, Observed};
@@ -15,11 +16,6 @@ use crate::flux::observe::observe;
 use crate::flux::reader::{Reader, Seen};
 use crate::model::{FluxObject, Promoted, TargetKind, TargetName, TargetState};
 use crate::telemetry::kube_call::{MESSAGE_MAX_BYTES, clip};
-
-/// Shortest pause between two looks at a release under way: as for a cell that is not Present.
-const GAP_MIN: SignedDuration = SignedDuration::from_secs(3);
-/// The pause grows with the time that the state has stood: a twentieth of it.
-const GAP_DIVISOR: i32 = 20;
 
 /// What a target says of what follows it.
 struct Followed<'a> {
@@ -44,7 +40,7 @@ pub async fn follow(context: &Context, live: &Live, policy: &Policy, reports: &m
     }
 }
 
-/// When to look again at what is under way; `None` when all is at rest.
+/// When to look again at what is under way, at the pace of a cell that is not Present; `None` when all is at rest.
 pub fn due(
     policy: &Policy,
     status: &ReleaseSetStatus,
@@ -59,8 +55,7 @@ pub fn due(
     });
     let gaps = under_way.map(|followed| {
         let since = kept(status, followed.name).and_then(|kept| kept.since.parse::<Timestamp>().ok());
-        let age = now.duration_since(since.unwrap_or(now));
-        (age / GAP_DIVISOR).max(GAP_MIN).min(policy.interval)
+        paced(now.duration_since(since.unwrap_or(now)), policy.interval)
     });
     gaps.min().and_then(|gap| now.checked_add(gap).ok())
 }
