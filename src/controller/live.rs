@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::api::status::{lost_fields, merge_into};
 use crate::api::{ReleaseSet, ReleaseSetStatus};
 use crate::controller::context::{ApiError, Context, within_deadline};
+use crate::flux::reader::REQUESTED_AT;
 use crate::model::SetName;
 
 /// One read of one ReleaseSet.
@@ -97,7 +98,7 @@ impl Live {
         Ok(Self {
             generation: metadata.generation.unwrap_or_default(),
             deleting: metadata.deletion_timestamp.is_some(),
-            requested_at: annotations.get("reconcile.fluxcd.io/requestedAt").cloned(),
+            requested_at: annotations.get(REQUESTED_AT).cloned(),
             annotations,
             finalizers: metadata.finalizers.clone().unwrap_or_default(),
             status,

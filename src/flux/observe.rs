@@ -3,18 +3,13 @@
 //! one for each object in `rolledOutBy`.
 
 use crate::flux::follow::{self, Observed};
-use crate::flux::objects::{
-    GitRepository, HelmRelease, ImagePolicy, ImageUpdateAutomation, Kustomization, Object,
-};
-use crate::flux::reader::{Reader, Seen};
+use crate::flux::objects::{GitRepository, HelmRelease, ImageUpdateAutomation, Kustomization, Object};
+use crate::flux::reader::Reader;
 use crate::model::FluxObject;
 use crate::model::target::FluxKind;
 
-/// Reads on from an `observed` that names everything and has read nothing but possibly the policy.
+/// Reads on from an `observed` that names everything and has read nothing but the policy.
 pub async fn observe(reader: &Reader, mut observed: Observed, rolled_out_by: &[FluxObject]) -> Observed {
-    if observed.policy == Seen::Unread {
-        observed.policy = reader.get::<ImagePolicy>(&observed.policy_name).await;
-    }
     if !follow::is_selected(&observed) {
         observed.repository = reader.get(&observed.repository_name).await;
         return observed;

@@ -131,15 +131,8 @@ impl Targets {
         let Some(committed) = committed else {
             return Ok(all(TargetState::Pending, hold.unwrap_or("nothing was promoted yet")));
         };
-        match owner.live.read().await {
-            Err(error) => {
-                return Ok(all(TargetState::Failed, &format!("the ReleaseSet could not be read: {error}")));
-            }
-            Ok(state) => {
-                if owner.still_committed(committed, state)?.suspended {
-                    return Ok(all(TargetState::Held, "the ReleaseSet is suspended"));
-                }
-            }
+        if let Some((state, message)) = owner.halted(committed).await? {
+            return Ok(all(state, &message));
         }
         let mut plans = Vec::new();
         for (name, kind) in targets {
@@ -177,15 +170,8 @@ impl Targets {
             if !matches!(plan, Plan::Create(_) | Plan::Update(_)) {
                 return Ok(settled(plan, kind, committed));
             }
-            match owner.live.read().await {
-                Err(error) => {
-                    return Ok((TargetState::Failed, format!("the ReleaseSet could not be read: {error}")));
-                }
-                Ok(state) => {
-                    if owner.still_committed(committed, state)?.suspended {
-                        return Ok((TargetState::Held, "the ReleaseSet is suspended".to_owned()));
-                    }
-                }
+            if let Some(halted) = owner.halted(committed).await? {
+                return Ok(halted);
             }
             if let Written::Done(state, message) = self.write(owner.set, name, kind, committed, plan).await {
                 return Ok((state, message));
@@ -257,6 +243,17 @@ impl Targets {
 // === impl Owner ===
 
 impl Owner<'_> {
+    /// Reads the set live: why no target may be written now; `None` when one may.
+    async fn halted(&self, committed: &Committed) -> Result<Option<(TargetState, String)>, Stopped> {
+        Ok(match self.live.read().await {
+            Err(error) => Some((TargetState::Failed, format!("the ReleaseSet could not be read: {error}"))),
+            Ok(state) => {
+                let is_suspended = self.still_committed(committed, state)?.suspended;
+                is_suspended.then(|| (TargetState::Held, "the ReleaseSet is suspended".to_owned()))
+            }
+        })
+    }
+
     /// The live set, when it is the one that is acted for, whatever becomes of it.
     fn still_ours(&self, live: Option<SetState>) -> Result<SetState, Stopped> {
         match live {
