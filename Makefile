@@ -7,7 +7,7 @@ SHELL := /usr/bin/env bash
 
 # The real parts that the suites run against.
 TOOLS := etcd kube-apiserver registry ggcr-registry conformance flux-crds kustomize-controller helm-controller \
-  image-automation-controller image-reflector-controller
+  image-automation-controller image-reflector-controller helm kubectl
 # What a real node takes beside them; only root on Linux can run one.
 NODE_TOOLS := kube-controller-manager kube-scheduler kubelet probe containerd runc cni-plugins
 CAN_RUN_NODE := $(filter Linux-0,$(shell uname -s)-$(shell id -u))
@@ -24,7 +24,7 @@ test: ## Build what the suites need, then run all of them
 	if ! cargo test --all-targets --no-run; then kill $$tools 2>/dev/null || true; exit 1; fi; \
 	wait $$tools
 	@# Where these cannot be had the suites that need them say so, and fail under CI.
-	@hack/tools docker-registry || true
+	@hack/tools docker-registry promtool || true
 	@$(if $(CAN_RUN_NODE),hack/tools $(NODE_TOOLS) || true,true)
 	@# A node cluster ends after its test process, not with it.
 	@status=0; cargo test --all-targets || status=$$?; hack/cluster sweep; exit $$status
