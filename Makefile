@@ -58,10 +58,12 @@ generate: ## Write the files that are generated from the source
 	@mkdir -p $(dir $(CRD))
 	cargo run --quiet -- crd > $(CRD).new
 	@mv $(CRD).new $(CRD)
+	@TIDEGATE_GENERATE=1 cargo test --quiet --test it docs::reference
 
 .PHONY: check-generated
 check-generated: ## Fail when a generated file is stale
 	@cargo run --quiet -- crd | diff -u $(CRD) - || { echo "$(CRD) is stale; run: make generate" >&2; exit 1; }
+	@cargo test --quiet --test it docs::reference
 
 .PHONY: lint
 lint: ## Check format and lints

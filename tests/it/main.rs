@@ -15,6 +15,8 @@ mod controller;
 #[cfg(test)]
 mod crd;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod flux;

@@ -57,7 +57,7 @@ fn kubectl_completes_the_plugin() {
     std::fs::write(&script, call(&["completions", "kubectl"]).stdout).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     symlink(BINARY, folder.0.join("kubectl-tidegate")).unwrap();
-    let path = format!("{}:{}", folder.0.display(), std::env::var("PATH").unwrap());
+    let path = format!("{}:{}", folder.0.display(), std::env::var_os("PATH").unwrap().display());
     for (words, expected) in [(&["sus"][..], "suspend\n"), (&["pin", "--dr"], "--dry-run\n")] {
         let asked = Command::new(tools.path("kubectl"))
             .args(["__complete", "tidegate"])
