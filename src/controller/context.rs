@@ -155,7 +155,7 @@ impl Context {
         self.smoke_room.forget(namespace, name);
         self.flux_index.forget(namespace, name);
         let labels = SetLabels { namespace: namespace.to_owned(), name: name.to_owned() };
-        self.metrics.forget(&labels);
+        self.metrics.sets.forget(&labels);
     }
 
     fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<String, SetMemory>> {
