@@ -170,6 +170,7 @@ impl<'a> Session<'a> {
         hold: Option<String>,
     ) -> Result<Session<'a>, ReconcileError> {
         let mut memory = context.take_memory(&live.name, live.generation);
+        memory.note_places(&policy);
         let is_asked =
             live.requested_at.is_some() && live.requested_at != live.status.last_handled_reconcile_at;
         if memory.note_scans(read.scans) || is_asked {
