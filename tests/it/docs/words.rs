@@ -27,8 +27,10 @@ fn every_condition_and_reason_is_explained() {
 fn every_metric_is_explained_and_none_that_is_gone() {
     let page = read("docs/reference/metrics.md");
     // A family without a sample is not in the text that is served, so the source is read.
-    let source = read("src/telemetry/metrics.rs");
-    let pattern = regex::Regex::new(r#"\b(?:register|gauge)\(\s*"([a-z_]+)""#).expect("the pattern is valid");
+    let source = read("src/telemetry/metrics.rs") + &read("src/telemetry/metrics/sets.rs");
+    // A name and what is said of it: register("leader", "1 while…"), ("stalled", "1 while…", …).
+    let pattern =
+        regex::Regex::new(r#"\(\s*"([a-z_]+)",\s*(?:"[A-Z0-9]|help)"#).expect("the pattern is valid");
     let known: BTreeSet<String> =
         pattern.captures_iter(&source).map(|found| format!("tidegate_{}", &found[1])).collect();
     assert!(known.len() >= 10, "{known:?}");
@@ -54,19 +56,20 @@ fn every_alert_has_a_section() {
     ]
     .map(str::to_lowercase)
     .into();
-    let mut files = vec![root().join("charts/tidegate/templates")];
+    let mut files = vec![root().join("charts/tidegate")];
     while let Some(path) = files.pop() {
         if path.is_dir() {
-            files.extend(
-                std::fs::read_dir(path)
-                    .expect("it can be listed")
-                    .map(|entry| entry.expect("it can be read").path()),
-            );
+            let entries = std::fs::read_dir(path).expect("it can be listed");
+            files.extend(entries.map(|entry| entry.expect("it can be read").path()));
             continue;
         }
         let text = std::fs::read_to_string(path).unwrap_or_default();
-        let named = text.lines().filter_map(|line| line.split_once("alert: "));
-        alerts.extend(named.map(|(_, name)| name.trim().to_lowercase()));
+        let named = text.lines().filter_map(|line| line.trim().strip_prefix("- alert: "));
+        alerts.extend(named.map(|name| name.trim().to_lowercase()));
+        for url in text.lines().filter_map(|line| line.trim().strip_prefix("runbook_url: ")) {
+            let (file, anchor) = url.split_once('#').expect("an alert names a section");
+            assert!(file.ends_with("docs/how-to/alerts.md") && alerts.contains(anchor), "{url}");
+        }
     }
     let anchors = page.anchors();
     let missing: Vec<&String> = alerts.iter().filter(|alert| !anchors.contains(*alert)).collect();
