@@ -23,6 +23,8 @@ mod flux;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod reach;
 #[cfg(test)]
 mod readme;
