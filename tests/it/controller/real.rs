@@ -1,4 +1,4 @@
-//! One namespace, one registry and one controller process.
+//! One namespace, one registry and one controller process, with the rights that the chart gives it. No test may need more.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tidegate::api::{ReleaseSet, ReleaseSetSpec, ReleaseSetStatus};
 
+use crate::cluster::chart::{Account, Chart};
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::push::Pusher;
 use crate::cluster::registry::Registry;
@@ -26,7 +27,8 @@ pub struct Real {
     pub registry: Registry,
     pub pusher: Pusher,
     pub port: u16,
-    kubeconfig: String,
+    account: Account,
+    plane: &'static ControlPlane,
     controller: Option<Server>,
     asked: std::cell::Cell<u32>,
 }
@@ -41,9 +43,11 @@ impl Real {
         let client = plane.client().await;
         crate::crd::install(&client).await;
         let namespace = plane.namespace(&client, "real").await;
+        let account = Account::of(&Chart::require(suite)?, plane.kubeconfig(), &client, &namespace).await;
         Some(Self {
             pusher: Pusher::new(registry.url()),
-            kubeconfig: plane.kubeconfig().display().to_string(),
+            account,
+            plane,
             port: free_port(),
             controller: None,
             asked: std::cell::Cell::new(0),
@@ -64,7 +68,7 @@ impl Real {
     pub fn arguments(&self) -> Vec<String> {
         let port = self.port;
         [
-            format!("KUBECONFIG={}", self.kubeconfig),
+            format!("KUBECONFIG={}", self.account.kubeconfig().display()),
             env!("CARGO_BIN_EXE_tidegate").to_owned(),
             "controller".to_owned(),
             format!("--watch-namespace={}", self.namespace),
@@ -226,5 +230,16 @@ impl Real {
             }
         });
         waited.await.unwrap_or_else(|_| panic!("{name} never carried {tag}"));
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        self.controller = None;
+        if !std::thread::panicking() {
+            let requests = self.plane.requests(&self.account.user);
+            let refused: Vec<_> = requests.iter().filter(|request| !request.is_allowed).collect();
+            assert!(refused.is_empty(), "the chart lacks rules for {refused:#?}");
+        }
     }
 }
