@@ -178,8 +178,11 @@ impl<'a> Session<'a> {
         }
         let has_smoke = policy.gates.iter().any(|gate| matches!(gate.kind, GateKind::Smoke(_)));
         // A spec without smoke gates may have had some before: their Jobs are looked for once.
-        let jobs = if has_smoke || !std::mem::replace(&mut memory.old_jobs_sought, true) {
+        let jobs = if has_smoke {
+            memory.old_jobs_sought = true;
             jobs::observe(context, &live.name, &live.status).await?
+        } else if !std::mem::replace(&mut memory.old_jobs_sought, true) {
+            jobs::left_over(context, &live.name, &live.status).await?
         } else {
             Vec::new()
         };

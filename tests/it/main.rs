@@ -5,6 +5,8 @@ mod adapters;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod chart;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod cluster;
