@@ -47,8 +47,13 @@ async fn every_right_is_used_and_none_is_missing() {
         let promoted = |now: &Value| now["status"]["promoted"]["tag"] == "main-2";
         world.until("main-2 is promoted", "ReleaseSet", set, promoted).await;
     }
-    let written = |now: &Value| now["data"]["RELEASE_TAG"] == "main-2";
-    world.until("the target follows", "ConfigMap", "all", written).await;
+    // Every one of them, for a set that is being deleted writes none.
+    let written = |now: &Value| {
+        let targets = now["status"]["targets"].as_array();
+        targets
+            .is_some_and(|targets| targets.len() == 3 && targets.iter().all(|target| target["sequence"] == 2))
+    };
+    world.until("all three targets follow", "ReleaseSet", "all", written).await;
     world.delete("ReleaseSet", "all").await;
     assert!(world.read("ConfigMap", "all").await.is_none(), "deletionPolicy Delete");
     world
