@@ -1,7 +1,7 @@
 //! Commands of the pages that are not run by the suite that runs the pages.
 
 /// The command as the page shows it, and why it is not run here.
-pub const ELSEWHERE: [(&str, &str); 11] = [
+pub const ELSEWHERE: [(&str, &str); 12] = [
     ("cargo run -- demo", "tests/it/readme.rs runs it and compares what it prints"),
     ("make test", "it is what runs this suite"),
     ("make bench-registry", "a measurement; its counts are held by tests/it/requests.rs"),
@@ -23,6 +23,10 @@ pub const ELSEWHERE: [(&str, &str); 11] = [
     (
         "kubectl rollout status deployment/tidegate --namespace tidegate --timeout=2m",
         "needs a node that runs the image; tests/it/install waits for the same",
+    ),
+    (
+        "helm test tidegate --namespace tidegate",
+        "needs a node that runs the test's pod; tests/it/install runs it",
     ),
     ("make cluster-down", "tests/it/cluster/node_selftest.rs ends a cluster and looks for what it leaves"),
 ];
