@@ -30,6 +30,7 @@ pub mod input;
 mod judge;
 pub mod lint;
 pub mod managed;
+pub mod markers;
 pub mod ping;
 pub mod printer;
 mod render;
