@@ -13,6 +13,8 @@ NODE_TOOLS := kube-controller-manager kube-scheduler kubelet probe containerd ru
 CAN_RUN_NODE := $(filter Linux-0,$(shell uname -s)-$(shell id -u))
 
 CRD := crds/tidegate.dev_releasesets.yaml
+# The chart's copy: Helm reads nothing beside its own folder.
+CHART_CRD := charts/tidegate/files/crds.yaml
 
 .PHONY: help
 help: ## Say what can be made
@@ -21,11 +23,13 @@ help: ## Say what can be made
 .PHONY: test
 test: ## Build what the suites need, then run all of them
 	@hack/tools $(TOOLS) & tools=$$!; \
-	if ! cargo test --all-targets --no-run; then kill $$tools 2>/dev/null || true; exit 1; fi; \
-	wait $$tools
+	$(if $(CAN_RUN_NODE),hack/image build,true) >/dev/null & image=$$!; \
+	if ! cargo test --all-targets --no-run; then kill $$tools $$image 2>/dev/null || true; exit 1; fi; \
+	wait $$tools; \
+	wait $$image
 	@# Where these cannot be had the suites that need them say so, and fail under CI.
 	@hack/tools docker-registry promtool || true
-	@$(if $(CAN_RUN_NODE),hack/tools $(NODE_TOOLS) || true,true)
+	@$(if $(CAN_RUN_NODE),hack/tools $(NODE_TOOLS) || true; hack/image build before >/dev/null || true,true)
 	@# A node cluster ends after its test process, not with it.
 	@status=0; cargo test --all-targets || status=$$?; hack/cluster sweep; exit $$status
 
@@ -33,6 +37,16 @@ test: ## Build what the suites need, then run all of them
 bench-smoke: ## Measure on a real node what a smoke gate costs (4 minutes); write docs/reference/performance.md
 	@hack/tools etcd kube-apiserver registry $(NODE_TOOLS)
 	@status=0; CI=true cargo test --test it smoke::measure -- --ignored --nocapture || status=$$?; hack/cluster sweep; exit $$status
+
+.PHONY: bench-install
+bench-install: ## Measure how long it takes from helm install to the first promotion (2 minutes); write docs/reference/performance.md
+	@hack/tools etcd kube-apiserver registry helm $(NODE_TOOLS)
+	@hack/image build >/dev/null
+	@status=0; CI=true cargo test --test it install::measure -- --ignored --nocapture || status=$$?; hack/cluster sweep; exit $$status
+
+.PHONY: image
+image: ## Make the controller's image without a container runtime; print the folder of its OCI layout
+	@hack/image build
 
 .PHONY: bench-flux
 bench-flux: ## Measure how long a release takes beside Flux (4 minutes); write docs/reference/performance.md
@@ -58,10 +72,21 @@ generate: ## Write the files that are generated from the source
 	@mkdir -p $(dir $(CRD))
 	cargo run --quiet -- crd > $(CRD).new
 	@mv $(CRD).new $(CRD)
+	@cp $(CRD) $(CHART_CRD)
+	TIDEGATE_GENERATE=1 cargo test --quiet --test it -- chart::readme::the_readme docs::reference
 
 .PHONY: check-generated
 check-generated: ## Fail when a generated file is stale
 	@cargo run --quiet -- crd | diff -u $(CRD) - || { echo "$(CRD) is stale; run: make generate" >&2; exit 1; }
+	@cmp $(CRD) $(CHART_CRD) || { echo "$(CHART_CRD) is stale; run: make generate" >&2; exit 1; }
+	@cargo test --quiet --test it -- chart::readme::the_readme docs::reference
+
+.PHONY: manifests
+manifests: ## Render the chart into dist/install.yaml, for those who install without Helm
+	@hack/tools helm
+	@mkdir -p dist
+	hack/manifests >dist/install.yaml.new
+	@mv dist/install.yaml.new dist/install.yaml
 
 .PHONY: lint
 lint: ## Check format and lints
