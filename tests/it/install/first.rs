@@ -1,7 +1,6 @@
 //! The first installation, and its end: what was promoted stays.
 
 use std::process::Command;
-use std::time::Duration;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
@@ -19,9 +18,6 @@ use crate::cluster::tools::say_once;
 
 /// How soon another leads after a crash (design §9 G9).
 const TAKEN_OVER_WITHIN: SignedDuration = SignedDuration::from_secs(20);
-/// How long a pod may take to be gone that was told to end.
-const GONE_PACE: Duration = Duration::from_millis(100);
-
 #[tokio::test]
 async fn what_was_promoted_outlives_the_controller() {
     let Some(world) = World::start(&[Source::Tree]).await else { return };
@@ -94,15 +90,14 @@ async fn uninstall(world: &World) {
     let crds: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     let (set, target, crd) = (world.set().await, world.target().await, crds.get(CRD).await.unwrap());
     world.helm.uninstall().await;
-    loop {
-        if world.controllers::<Pod>().list(&ListParams::default()).await.unwrap().items.iter().all(|pod| {
+    let none = ListParams::default();
+    world
+        .poll("no controller is left", async || {
+            let pods = world.controllers::<Pod>().list(&none).await.unwrap();
             // That of `helm test` is helm's, and stays until it is run again.
-            pod.name_any().ends_with("-test")
-        }) {
-            break;
-        }
-        tokio::time::sleep(GONE_PACE).await;
-    }
+            pods.items.iter().all(|pod| pod.name_any().ends_with("-test")).then_some(())
+        })
+        .await;
     let (set_after, target_after) = (world.set().await, world.target().await);
     assert_eq!(crds.get(CRD).await.unwrap().uid(), crd.uid());
     assert_eq!(set_after.metadata.deletion_timestamp, None);
