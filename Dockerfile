@@ -18,7 +18,6 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
     triple="$(uname -m)-unknown-linux-gnu" \
  && RUSTFLAGS="-C target-feature=+crt-static" \
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=s \
     cargo build --locked --release --target "$triple" --bin tidegate \
  && mkdir -p /image/etc/ssl/certs \
  && install -m 0444 /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ca-certificates.crt \

@@ -23,11 +23,13 @@ help: ## Say what can be made
 .PHONY: test
 test: ## Build what the suites need, then run all of them
 	@hack/tools $(TOOLS) & tools=$$!; \
-	if ! cargo test --all-targets --no-run; then kill $$tools 2>/dev/null || true; exit 1; fi; \
-	wait $$tools
+	$(if $(CAN_RUN_NODE),hack/image build,true) >/dev/null & image=$$!; \
+	if ! cargo test --all-targets --no-run; then kill $$tools $$image 2>/dev/null || true; exit 1; fi; \
+	wait $$tools; \
+	wait $$image
 	@# Where these cannot be had the suites that need them say so, and fail under CI.
 	@hack/tools docker-registry promtool || true
-	@$(if $(CAN_RUN_NODE),hack/tools $(NODE_TOOLS) || true,true)
+	@$(if $(CAN_RUN_NODE),hack/tools $(NODE_TOOLS) || true; hack/image build before >/dev/null || true,true)
 	@# A node cluster ends after its test process, not with it.
 	@status=0; cargo test --all-targets || status=$$?; hack/cluster sweep; exit $$status
 
@@ -35,6 +37,16 @@ test: ## Build what the suites need, then run all of them
 bench-smoke: ## Measure on a real node what a smoke gate costs (4 minutes); write docs/reference/performance.md
 	@hack/tools etcd kube-apiserver registry $(NODE_TOOLS)
 	@status=0; CI=true cargo test --test it smoke::measure -- --ignored --nocapture || status=$$?; hack/cluster sweep; exit $$status
+
+.PHONY: bench-install
+bench-install: ## Measure how long it takes from helm install to the first promotion (2 minutes); write docs/reference/performance.md
+	@hack/tools etcd kube-apiserver registry helm $(NODE_TOOLS)
+	@hack/image build >/dev/null
+	@status=0; CI=true cargo test --test it install::measure -- --ignored --nocapture || status=$$?; hack/cluster sweep; exit $$status
+
+.PHONY: image
+image: ## Make the controller's image without a container runtime; print the folder of its OCI layout
+	@hack/image build
 
 .PHONY: bench-flux
 bench-flux: ## Measure how long a release takes beside Flux (4 minutes); write docs/reference/performance.md
