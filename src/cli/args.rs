@@ -10,6 +10,7 @@ use crate::api::duration;
 use crate::cli::doctor::args::DoctorArgs;
 use crate::cli::exit;
 use crate::cli::hands::args::{PinArgs, RetryArgs, SetsArgs, SkipArgs};
+use crate::cli::init::args::InitArgs;
 use crate::cli::printer::ColorChoice;
 use crate::cli::smoke_exec::SmokeCommand;
 use crate::controller::context::SMOKE_RUNNING_ALL_MAX;
@@ -135,6 +136,15 @@ pub enum Command {
     /// Find mistakes in ReleaseSet files
     #[command(after_help = "Exit codes: 0 no mistake (warnings are none), 1 mistakes, 2 usage")]
     Lint(LintArgs),
+    /// Find images that share a tag in Flux manifests, and print a ReleaseSet for them
+    #[command(
+        after_help = "Exit codes: 0 there is a set, 1 error, or something could not be read, 2 usage, 3 no images share a tag",
+        long_about = "Reads Flux and workload manifests and finds images that share a tag: those whose tag one \
+                      ImagePolicy moves although it looks at one of them, and those of one owner that run the same \
+                      tag. Prints a ReleaseSet that works unchanged, with the running tag as its floor, and on \
+                      standard error the risk in words and the markers that must move, as a diff. Writes nothing."
+    )]
+    Init(InitArgs),
     /// Print the CRD, for `kubectl apply --server-side -f -`
     Crd,
     /// Run the controller in a cluster, or against the one that kubectl uses

@@ -5,6 +5,7 @@
 //!      │             credential_helper (the user's docker config file)
 //!      │             judge (decision ─▶ contract::Report, exit code, hint) ─▶ render ─▶ printer
 //!      ├──▶ lint, crd, ping (registry::Client::probe)
+//!      ├──▶ init (files or cluster ─▶ ReleaseSet, diff), audit (registry: what would have half-rolled)
 //!      ├──▶ cluster ─▶ explain, doctor (read), hands (a person's changes of a set; managed: who set what)
 //!      └──▶ controller, demo
 //! ```
@@ -26,6 +27,7 @@ pub mod exit;
 pub mod explain;
 pub mod hands;
 mod hint;
+pub mod init;
 pub mod input;
 mod judge;
 pub mod lint;
@@ -100,6 +102,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Retry(args) => hands::retry::retry(&args, context),
         Command::Registry(RegistryCommand::Ping(args)) => ping::run(&args, context),
         Command::Lint(args) => lint::run(&args, context),
+        Command::Init(args) => init::run(&args, context),
         Command::Crd => crd::run(context),
         Command::Controller(args) => controller::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
