@@ -13,6 +13,7 @@
 //! Must never decide anything: what becomes of a release is the engine's answer, put into words here.
 
 pub mod args;
+pub mod audit;
 pub mod check;
 pub mod cluster;
 pub mod contract;
@@ -103,6 +104,7 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Registry(RegistryCommand::Ping(args)) => ping::run(&args, context),
         Command::Lint(args) => lint::run(&args, context),
         Command::Init(args) => init::run(&args, context),
+        Command::Audit(args) => audit::run(&args, context),
         Command::Crd => crd::run(context),
         Command::Controller(args) => controller::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),

@@ -24,12 +24,14 @@ mod rewire;
 mod uses;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::api::references::{BorrowedImage, BorrowedRule};
 use crate::cli::error::Result;
 use crate::cli::init::args::{InitArgs, InitFormat};
 use crate::cli::init::edit::Edit;
-use crate::cli::init::gather::Gathered;
+use crate::cli::init::gather::{Gathered, Source};
+use crate::cli::init::inventory::Object;
 use crate::cli::init::report::Report;
 use crate::cli::{Context, exit};
 
@@ -64,6 +66,29 @@ pub fn run(args: &InitArgs, context: &Context) -> Result<u8> {
         (true, true) => exit::BLOCKED,
         (true, false) => exit::OK,
     })
+}
+
+/// ImageRepositories and rules of ImagePolicies by name, of texts with their names, as far as they are of `namespace`.
+pub(in crate::cli) fn settings(
+    texts: impl Iterator<Item = (String, String)>,
+    namespace: Option<&str>,
+) -> (BTreeMap<String, BorrowedImage>, BTreeMap<String, BorrowedRule>) {
+    let sources: Vec<Source> = texts.map(|(name, text)| Source { name, text, is_file: true }).collect();
+    let inventory = inventory::read(&sources);
+    let here = |object: &Object| {
+        namespace.is_none() || object.namespace.is_none() || object.namespace.as_deref() == namespace
+    };
+    let images = inventory
+        .scanned
+        .into_iter()
+        .filter(|one| here(&one.object))
+        .map(|one| (one.object.name, BorrowedImage { repository: one.image, registry: one.registry }));
+    let rules = inventory
+        .rules
+        .into_iter()
+        .filter(|one| here(&one.object))
+        .map(|one| (one.object.name, BorrowedRule { filter_tags: one.filter_tags, policy: one.policy }));
+    (images.collect(), rules.collect())
 }
 
 /// Everything that there is to say of what was gathered.
