@@ -29,10 +29,10 @@ fn audit(shop: &Shop, args: &[&str]) -> Answer {
 fn history(shop: &Shop) {
     let at = |time: &'static str| [time, time];
     let builds = [
-        ("main-1", ["2026-10-01T10:05:00Z", "2026-10-01T10:00:00Z", "2026-10-01T10:01:00Z"]),
-        ("main-2", ["2026-10-02T10:05:00Z", "2026-10-02T10:17:30Z", "2026-10-02T10:01:00Z"]),
-        ("main-3", ["2026-10-03T10:05:00Z", "2026-10-03T10:00:00Z", ""]),
-        ("main-4", ["2026-10-04T10:05:00Z", "1970-01-01T00:00:00Z", "2026-10-04T10:05:00Z"]),
+        ("main-1", ["2024-10-01T10:05:00Z", "2024-10-01T10:00:00Z", "2024-10-01T10:01:00Z"]),
+        ("main-2", ["2024-10-02T10:05:00Z", "2024-10-02T10:17:30Z", "2024-10-02T10:01:00Z"]),
+        ("main-3", ["2024-10-03T10:05:00Z", "2024-10-03T10:00:00Z", ""]),
+        ("main-4", ["2024-10-04T10:05:00Z", "1970-01-01T00:00:00Z", "2024-10-04T10:05:00Z"]),
     ];
     for (tag, times) in builds {
         for (image, time) in ["app", "worker", "embeddings"].iter().zip(times) {
@@ -41,9 +41,9 @@ fn history(shop: &Shop) {
             }
         }
     }
-    push(shop, "app", "main-5", &at("2026-10-05T10:05:00Z"));
-    push(shop, "worker", "main-5", &["2026-10-05T10:00:00Z", "2026-10-05T10:14:00Z"]);
-    push(shop, "embeddings", "main-5", &at("2026-10-05T10:00:00Z"));
+    push(shop, "app", "main-5", &at("2024-10-05T10:05:00Z"));
+    push(shop, "worker", "main-5", &["2024-10-05T10:00:00Z", "2024-10-05T10:14:00Z"]);
+    push(shop, "embeddings", "main-5", &at("2024-10-05T10:00:00Z"));
     shop.registry.push_index("shop/app", Some("buildcache"), &Index::build(Vec::new(), &BTreeMap::new()));
 }
 
@@ -76,7 +76,7 @@ async fn what_a_registry_does_not_answer_cannot_be_told() {
     for (tag, day) in [("main-1", "01"), ("main-2", "02")] {
         for image in ["app", "worker", "embeddings"] {
             let minute = if image == "app" { "05" } else { "00" };
-            let time = format!("2026-10-{day}T10:{minute}:00Z");
+            let time = format!("2024-10-{day}T10:{minute}:00Z");
             push(&shop, image, tag, &[&time, &time]);
         }
     }
