@@ -4,7 +4,7 @@
 //!   args ─▶ check ─▶ input (file ─▶ spec, policy) ─▶ controller::look (the controller's eyes)
 //!      │             credential_helper (the user's docker config file)
 //!      │             judge (decision ─▶ contract::Report, exit code, hint) ─▶ render ─▶ printer
-//!      ├──▶ lint, crd, ping (registry::Client::probe)
+//!      ├──▶ lint, crd, completions, man, ping (registry::Client::probe)
 //!      ├──▶ init (files or cluster ─▶ ReleaseSet, diff), audit (registry: what would have half-rolled)
 //!      ├──▶ cluster ─▶ explain, doctor (read), hands (a person's changes of a set; managed: who set what)
 //!      └──▶ controller, demo
@@ -16,6 +16,7 @@ pub mod args;
 pub mod audit;
 pub mod check;
 pub mod cluster;
+pub mod completions;
 pub mod contract;
 pub mod controller;
 pub mod crd;
@@ -32,6 +33,7 @@ pub mod init;
 pub mod input;
 mod judge;
 pub mod lint;
+pub mod man;
 pub mod managed;
 pub mod ping;
 pub mod printer;
@@ -106,6 +108,8 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Init(args) => init::run(&args, context),
         Command::Audit(args) => audit::run(&args, context),
         Command::Crd => crd::run(context),
+        Command::Completions(args) => completions::run(args.shell, context),
+        Command::Man(args) => man::run(&args, context),
         Command::Controller(args) => controller::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
     }

@@ -5,6 +5,8 @@ mod adapters;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod chart;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod cluster;
@@ -15,11 +17,15 @@ mod controller;
 #[cfg(test)]
 mod crd;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod flux;
 #[cfg(test)]
 mod fuzz;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod reach;
 #[cfg(test)]
