@@ -78,8 +78,10 @@ pub enum Command {
     /// Find out what will not work, or will be undone, about ReleaseSets in a cluster
     #[command(
         after_help = "Exit codes: 0 no check failed (warnings are no failures), 1 a check failed or there was an error, 2 usage",
-        long_about = "Checks ReleaseSets of the cluster that kubectl uses: who set suspend, pin and skip and whether Git \
-                      undoes them, conditions, targets. Each finding says what, why and what to do. Reads only."
+        long_about = "Checks the installation in the cluster that kubectl uses, the namespaces that hold ReleaseSets, and the \
+                      ReleaseSets: the CRD, who leads, rights, the guard, fields that Git undoes, conditions, targets, \
+                      deadlocks and suspended objects of Flux, markers, patterns, registries, clocks. Each finding says \
+                      what, why and what to do; what cannot be read is said to be unknown. Reads only."
     )]
     Doctor(DoctorArgs),
     /// Hold ReleaseSets: no commit, no new test, no target write until `resume`

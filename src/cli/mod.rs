@@ -35,6 +35,7 @@ mod judge;
 pub mod lint;
 pub mod man;
 pub mod managed;
+pub mod markers;
 pub mod ping;
 pub mod printer;
 mod render;
