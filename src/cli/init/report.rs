@@ -187,9 +187,9 @@ impl Report {
             let diff = if self.diff.is_empty() {
                 String::new()
             } else {
-                format!(", then the changes: `{program} init -o diff … | git apply`")
+                format!("keep the changes first (`{program} init -q -o diff >adopt.diff`), then ")
             };
-            format!("review the set, commit it beside your Flux objects{diff} (docs/how-to/adopt.md)")
+            format!("{diff}write the set beside your Flux objects, review and commit (docs/how-to/adopt.md)")
         })
     }
 }
