@@ -66,6 +66,7 @@ impl Shop {
             .arg("init")
             .args(args)
             .env_clear()
+            .env("KUBECONFIG", self.world.plane.kubeconfig())
             .current_dir(&self.files)
             .output()
             .expect("the binary runs");
@@ -132,6 +133,10 @@ fn at_home(text: &str, world: &World) -> String {
 /// `rolled` are the Deployments that Flux moves before the siblings are there.
 async fn adopted(layout: &str, rolled: &[&str]) {
     let Some(shop) = Shop::open(layout).await else { return };
+    // The cluster alone gives a set too; markers and folders are not in it.
+    let set = shop.init(&["-q", "--cluster", "-n", &shop.world.namespace]);
+    assert!(set.contains(&format!("notBefore: {}", tag(1))) && set.contains("\n    imagePolicy:"), "{set}");
+    assert_eq!(shop.init(&["-q", "--cluster", "-n", &shop.world.namespace, "-o", "diff"]), "");
     // App is pushed, and its siblings are not: Flux takes it to production.
     shop.push(&["app"], 2).await;
     shop.world.request("ImageRepository", "app").await;
