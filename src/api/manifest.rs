@@ -141,6 +141,11 @@ pub fn read(text: &str) -> Result<Vec<Manifest>, ManifestError> {
     }
 }
 
+/// The documents of a text, each a part of it, without those of comments alone.
+pub fn documents(text: &str) -> Vec<&str> {
+    split(text).into_iter().map(|document| document.text).collect()
+}
+
 /// Splits at document markers, which YAML allows nowhere else at the beginning of a line. Documents of comments
 /// alone are left out.
 fn split(text: &str) -> Vec<Document<'_>> {

@@ -7,10 +7,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::api::duration;
+use crate::cli::audit::args::AuditArgs;
 use crate::cli::completions::CompletionsFor;
 use crate::cli::doctor::args::DoctorArgs;
 use crate::cli::exit;
 use crate::cli::hands::args::{PinArgs, RetryArgs, SetsArgs, SkipArgs};
+use crate::cli::init::args::InitArgs;
 use crate::cli::printer::ColorChoice;
 use crate::cli::smoke_exec::SmokeCommand;
 use crate::controller::context::SMOKE_RUNNING_ALL_MAX;
@@ -138,6 +140,25 @@ pub enum Command {
     /// Find mistakes in ReleaseSet files
     #[command(after_help = "Exit codes: 0 no mistake (warnings are none), 1 mistakes, 2 usage")]
     Lint(LintArgs),
+    /// Find images that share a tag in Flux manifests, and print a ReleaseSet for them
+    #[command(
+        after_help = "Exit codes: 0 there is a set, 1 error, or something could not be read, 2 usage, 3 no images share a tag",
+        long_about = "Reads Flux and workload manifests and finds images that share a tag: those whose tag one \
+                      ImagePolicy moves although it looks at one of them, and those of one owner that run the same \
+                      tag. Prints a ReleaseSet that works unchanged, with the running tag as its floor, and on \
+                      standard error the risk in words and the markers that must move, as a diff. Writes nothing."
+    )]
+    Init(InitArgs),
+    /// Say how many of the last releases would have half-rolled without a set
+    #[command(
+        after_help = "Exit codes: 0 none would have, 1 error, 2 usage, 3 a release would have, or there is none, 7 could not tell",
+        long_about = "Looks at the newest releases of a set in its registries alone, and says how many would have \
+                      half-rolled if one image's tag had been followed without looking at its siblings, for how long, \
+                      and which sibling was late or never came. Goes by when builds say that they made their images, \
+                      which is not when these were pushed. Times that say nothing (reproducible builds) are told, \
+                      never counted."
+    )]
+    Audit(AuditArgs),
     /// Print the CRD, for `kubectl apply --server-side -f -`
     Crd,
     /// Print the script by which a shell or kubectl completes commands
@@ -405,7 +426,7 @@ fn http_url(text: &str) -> Result<url::Url, String> {
     if ["http", "https"].contains(&url.scheme()) { Ok(url) } else { Err("write http://HOST/".to_owned()) }
 }
 
-fn timeout(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn timeout(text: &str) -> Result<Duration, String> {
     let span = duration::parse(text).map_err(|error| format!("`{text}` {error}"))?;
     let span = Duration::try_from(span).map_err(|error| error.to_string())?;
     if span.is_zero() { Err("write at least 1s".to_owned()) } else { Ok(span) }

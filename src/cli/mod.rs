@@ -5,6 +5,7 @@
 //!      │             credential_helper (the user's docker config file)
 //!      │             judge (decision ─▶ contract::Report, exit code, hint) ─▶ render ─▶ printer
 //!      ├──▶ lint, crd, completions, man, ping (registry::Client::probe)
+//!      ├──▶ init (files or cluster ─▶ ReleaseSet, diff), audit (registry: what would have half-rolled)
 //!      ├──▶ cluster ─▶ explain, doctor (read), hands (a person's changes of a set; managed: who set what)
 //!      └──▶ controller, demo
 //! ```
@@ -12,6 +13,7 @@
 //! Must never decide anything: what becomes of a release is the engine's answer, put into words here.
 
 pub mod args;
+pub mod audit;
 pub mod check;
 pub mod cluster;
 pub mod completions;
@@ -27,6 +29,7 @@ pub mod exit;
 pub mod explain;
 pub mod hands;
 mod hint;
+pub mod init;
 pub mod input;
 mod judge;
 pub mod lint;
@@ -103,6 +106,8 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Retry(args) => hands::retry::retry(&args, context),
         Command::Registry(RegistryCommand::Ping(args)) => ping::run(&args, context),
         Command::Lint(args) => lint::run(&args, context),
+        Command::Init(args) => init::run(&args, context),
+        Command::Audit(args) => audit::run(&args, context),
         Command::Crd => crd::run(context),
         Command::Completions(args) => completions::run(args.shell, context),
         Command::Man(args) => man::run(&args, context),

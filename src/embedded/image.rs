@@ -52,6 +52,8 @@ pub struct ImageDescription {
     pub labels: BTreeMap<String, String>,
     /// Annotations of its manifest.
     pub annotations: BTreeMap<String, String>,
+    /// When it says that it was built; absent in most tests, so that equal content is equal bytes.
+    pub created: Option<String>,
 }
 
 /// One image of one platform, ready to be pushed: layer and config first, then the manifest.
@@ -131,7 +133,13 @@ impl fmt::Display for ImagePlatform {
 impl ImageDescription {
     /// An image without labels and annotations.
     pub fn new(platform: ImagePlatform, content: impl Into<String>) -> Self {
-        Self { platform, content: content.into(), labels: BTreeMap::new(), annotations: BTreeMap::new() }
+        Self {
+            platform,
+            content: content.into(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            created: None,
+        }
     }
 
     /// Adds a label to the configuration.
@@ -148,11 +156,21 @@ impl ImageDescription {
         self
     }
 
+    /// Says when it was built, as RFC 3339.
+    #[must_use]
+    pub fn created(mut self, at: impl Into<String>) -> Self {
+        self.created = Some(at.into());
+        self
+    }
+
     /// Builds layer, configuration and manifest.
     pub fn build(&self) -> Image {
         let layer = Content::new(MEDIA_TYPE_LAYER, tar_with_one_file("content", &self.content));
         let mut config = self.platform.fields();
         config["config"] = json!({ "Labels": self.labels });
+        if let Some(created) = &self.created {
+            config["created"] = json!(created);
+        }
         config["rootfs"] = json!({ "type": "layers", "diff_ids": [layer.digest] });
         let config = Content::new(MEDIA_TYPE_CONFIG, config.to_string());
         let manifest = with_annotations(

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::model::{Digest, Doubt, ImageEvidence, Repository, Sighted, Sighting, Tag, TagList};
 use crate::registry::evidence::facts::Facts;
-use crate::registry::evidence::look::look;
+use crate::registry::evidence::look::{built, look};
 use crate::registry::evidence::seen::BlobsSeen;
 use crate::registry::evidence::tags::tags;
 use crate::registry::identity::auth::Auth;
@@ -20,7 +20,7 @@ use crate::registry::wire::pace::{HostObserver, Pace};
 use crate::registry::wire::place::Place;
 use crate::registry::wire::session::{Session, Shared};
 use crate::registry::wire::transport::{Observer, Transport};
-use crate::registry::{Access, Question, Registry};
+use crate::registry::{Access, Built, Depth, Question, Registry};
 use crate::telemetry::clock::Clock;
 
 /// Asks registries over HTTP. One per process, shared by all sets: tokens, knowledge and answers are kept apart by
@@ -115,6 +115,15 @@ impl Client {
         match Place::new(access, repository) {
             Ok(place) => probe(&self.shared, &place, tag).await,
             Err(doubt) => Probe::refused(doubt),
+        }
+    }
+
+    /// When the build made what a tag holds, asked now; configs are read, whatever the depth.
+    pub async fn built(&self, access: &Access, question: &Question) -> Sighting<Built> {
+        let question = Question { depth: Depth::Configs, ..question.clone() };
+        match Place::new(access, &question.repository) {
+            Ok(place) => built(Session { shared: &self.shared, place: &place }, &question).await,
+            Err(doubt) => Sighting::Unknown(doubt),
         }
     }
 

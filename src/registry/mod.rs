@@ -14,6 +14,7 @@
 //!             └> identity: auth ─> tokens ─> exchange
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -61,6 +62,14 @@ pub struct Question {
     pub depth: Depth,
     /// What must be there for a platform to be Present.
     pub verify: Verify,
+}
+
+/// When the build made what a tag holds, as the images' configs say. It is not when they were pushed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Built {
+    /// Each platform that was asked for and is declared, with its time; `None` where the config says none. A platform
+    /// that is not among the keys is Missing.
+    pub platforms: BTreeMap<Platform, Sighting<Option<Timestamp>>>,
 }
 
 /// What can be asked of registries. Every answer is a sighting; nothing here fails.

@@ -1,11 +1,13 @@
 //! The command line as a person or a script meets it: the built binary, its exit code and both its streams.
 
+mod audit;
 mod check;
 mod cluster;
 mod completions;
 mod explain;
 pub mod fixture;
 pub mod hands;
+pub mod init;
 mod lint;
 mod ping;
 mod retry;
@@ -20,6 +22,8 @@ fn help_says_what_it_does_and_every_exit_code() {
     insta::assert_snapshot!("help_wait", call(&["wait", "--help"]).whole());
     insta::assert_snapshot!("help_registry", call(&["registry", "--help"]).whole());
     insta::assert_snapshot!("help_registry_ping", call(&["registry", "ping", "--help"]).whole());
+    insta::assert_snapshot!("help_init", call(&["init", "--help"]).whole());
+    insta::assert_snapshot!("help_audit", call(&["audit", "--help"]).whole());
     insta::assert_snapshot!("help_lint", call(&["lint", "--help"]).whole());
     insta::assert_snapshot!("help_explain", call(&["explain", "--help"]).whole());
     for command in ["doctor", "suspend", "resume", "pin", "unpin", "skip"] {

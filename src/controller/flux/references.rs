@@ -40,7 +40,11 @@ pub fn named(spec: &ReleaseSetSpec) -> BTreeSet<Named> {
 
 /// Reads each object that the spec names, once.
 pub async fn read(context: &Context, namespace: &str, spec: &ReleaseSetSpec) -> Read {
-    let reader = Reader::new(context.client.clone(), namespace);
+    read_by(&Reader::new(context.client.clone(), namespace), namespace, spec).await
+}
+
+/// The same by whoever reads that namespace.
+pub async fn read_by(reader: &Reader, namespace: &str, spec: &ReleaseSetSpec) -> Read {
     let repositories = repositories(spec).into_iter().map(|name| async {
         let seen = reader.get::<ImageRepository>(name).await;
         (name.to_owned(), seen)

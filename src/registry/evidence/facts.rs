@@ -166,6 +166,7 @@ mod tests {
         Fact::Config(Arc::new(Config {
             platform: crate::registry::evidence::manifest::RawPlatform::default(),
             labels,
+            created: None,
         }))
     }
 

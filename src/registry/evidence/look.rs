@@ -14,7 +14,7 @@ use crate::registry::evidence::walk::{Found, Walk};
 use crate::registry::verdict::{Absence, sighting};
 use crate::registry::wire::limits::PARALLEL_MAX;
 use crate::registry::wire::session::Session;
-use crate::registry::{Depth, Question};
+use crate::registry::{Built, Depth, Question};
 
 /// One child that was looked at.
 struct Seen {
@@ -32,12 +32,28 @@ pub(crate) async fn look(session: Session<'_>, question: &Question) -> Sighting<
     sighting(session.look(question).await)
 }
 
+/// When the build made what a tag holds.
+pub(crate) async fn built(session: Session<'_>, question: &Question) -> Sighting<Built> {
+    sighting(session.built(question).await)
+}
+
 // === impl Session ===
 
 impl Session<'_> {
-    async fn look(&self, question: &Question) -> Result<ImageEvidence, Absence> {
+    async fn built(&self, question: &Question) -> Result<Built, Absence> {
+        let (_, seen, _) = self.seen(question).await?;
+        let mut platforms = BTreeMap::new();
+        for Seen { platform, child, config, .. } in seen {
+            let created = config.and_then(|config| config.created);
+            platforms.entry(platform).or_insert(child.map(|_| created));
+        }
+        Ok(Built { platforms })
+    }
+
+    /// What the tag points at, its children, and the annotations of its index.
+    async fn seen(&self, question: &Question) -> Result<(Digest, Vec<Seen>, Texts), Absence> {
         let (digest, manifest) = self.root(question).await?;
-        let (mut seen, annotations) = match manifest {
+        let (seen, annotations) = match manifest {
             Manifest::Image(image) => (self.single(question, &digest, image).await, Texts::new()),
             Manifest::Index(index) => {
                 let subject = self.place.digest_name(&digest);
@@ -45,6 +61,11 @@ impl Session<'_> {
                 (self.cells(question, walk, &subject).await, index.annotations.clone())
             }
         };
+        Ok((digest, seen, annotations))
+    }
+
+    async fn look(&self, question: &Question) -> Result<ImageEvidence, Absence> {
+        let (digest, mut seen, annotations) = self.seen(question).await?;
         if question.verify == Verify::Blobs {
             self.look_at_blobs(&mut seen).await;
         }

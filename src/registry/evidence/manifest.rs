@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -110,6 +111,8 @@ pub struct Config {
     pub platform: RawPlatform,
     /// Its labels.
     pub labels: Texts,
+    /// When the build made the image; `None` where it says no time.
+    pub created: Option<Timestamp>,
 }
 
 /// The platform fields of a descriptor or a config, as written.
@@ -163,6 +166,9 @@ struct Descriptor {
 #[derive(Deserialize)]
 struct ConfigBody {
     config: Option<Process>,
+    /// Only a text is a time, and what else stands there is no reason to refuse an image that runs.
+    #[serde(default)]
+    created: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -270,7 +276,11 @@ pub fn parse_config(bytes: &[u8], subject: &str) -> Result<Config, Absence> {
             format!("the config of {subject} is no image config; build and push the image again"),
         ));
     };
-    Ok(Config { platform, labels: body.config.map(|process| process.labels).unwrap_or_default() })
+    Ok(Config {
+        platform,
+        created: body.created.as_str().and_then(|text| text.parse().ok()),
+        labels: body.config.map(|process| process.labels).unwrap_or_default(),
+    })
 }
 
 fn schema_1(subject: &str) -> Absence {
@@ -363,6 +373,18 @@ mod tests {
         let config = br#"{"os":"linux","architecture":"amd64","variant":null,"config":{"Labels":null}}"#;
         assert_eq!(parse_config(config, "x").unwrap().platform.os, "linux");
         assert!(parse_config(br#"{"os":"linux","config":null}"#, "x").is_ok());
+    }
+
+    #[test]
+    fn a_time_is_read_where_it_is_one() {
+        let created = |text: &str| {
+            let config = format!(r#"{{"os":"linux","created":{text}}}"#);
+            parse_config(config.as_bytes(), "x").unwrap().created
+        };
+        assert_eq!(created(r#""2026-11-21T12:00:00.5Z""#), "2026-11-21T12:00:00.5Z".parse().ok());
+        for none in ["null", "7", r#""yesterday""#] {
+            assert_eq!(created(none), None);
+        }
     }
 
     #[test]

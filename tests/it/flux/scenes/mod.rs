@@ -1,6 +1,7 @@
 //! What the product exists for, end to end on real parts, in both wirings of `examples/` and, to show that the assertion can
 //! fail, the same timeline without Tidegate.
 
+mod adopted;
 mod following;
 mod half_rolled;
 mod life;
