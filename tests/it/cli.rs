@@ -2,6 +2,7 @@
 
 mod check;
 mod cluster;
+mod doctor;
 mod explain;
 pub mod fixture;
 pub mod hands;
