@@ -47,25 +47,36 @@ pub struct Markers {
     pub incomplete: Option<String>,
 }
 
-/// Reads every `.yaml` and `.yml` file below `folder`; hidden folders are left out, and symbolic links not followed.
+/// Reads every marker of a folder, as [`visit`] walks it.
 ///
 /// # Errors
 /// When the folder itself cannot be read.
 pub fn scan(folder: &Path) -> std::io::Result<Markers> {
-    let mut found = Markers::default();
+    let mut markers = Vec::new();
+    let incomplete = visit(folder, |file, text| markers.extend(of_text(file, text)))?;
+    Ok(Markers { markers, incomplete })
+}
+
+/// Gives every `.yaml` and `.yml` file below `folder` to `take`, by its name relative to it, in order; hidden folders are
+/// left out, and symbolic links not followed. Returns why not every file was read, if so.
+///
+/// # Errors
+/// When the folder itself cannot be read.
+pub fn visit(folder: &Path, mut take: impl FnMut(&Path, &str)) -> std::io::Result<Option<String>> {
+    let mut incomplete = None;
     let (mut folders, mut files) = (vec![folder.to_owned()], Vec::new());
     let mut entered = 0;
     while let Some(next) = folders.pop() {
         entered += 1;
         if entered > FOLDERS_MAX || files.len() > FILES_MAX {
-            found.incomplete = Some(format!("the folder holds more than {FILES_MAX} files or folders"));
+            incomplete = Some(format!("the folder holds more than {FILES_MAX} files or folders"));
             break;
         }
         let entries = match fs::read_dir(&next) {
             Ok(entries) => entries,
             Err(error) if next == folder => return Err(error),
             Err(error) => {
-                found.incomplete = Some(format!("{} cannot be read: {error}", next.display()));
+                incomplete = Some(format!("{} cannot be read: {error}", next.display()));
                 continue;
             }
         };
@@ -83,11 +94,11 @@ pub fn scan(folder: &Path) -> std::io::Result<Markers> {
     for path in files.iter().take(FILES_MAX) {
         let name = path.strip_prefix(folder).unwrap_or(path);
         match read(path) {
-            Ok(text) => found.markers.extend(of_text(name, &text)),
-            Err(error) => found.incomplete = Some(format!("{} cannot be read: {error}", name.display())),
+            Ok(text) => take(name, &text),
+            Err(error) => incomplete = Some(format!("{} cannot be read: {error}", name.display())),
         }
     }
-    Ok(found)
+    Ok(incomplete)
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

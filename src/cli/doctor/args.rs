@@ -16,7 +16,7 @@ pub struct DoctorArgs {
     /// The ReleaseSets of all namespaces
     #[arg(short = 'A', long, conflicts_with_all = ["name", "namespace"])]
     pub all_namespaces: bool,
-    /// Folder of the Git checkout that Flux applies: its `$imagepolicy` markers are read too
+    /// Folder of the Git checkout that Flux applies: its markers, ReleaseSets and Kustomizations are read too
     #[arg(long, value_name = "DIR")]
     pub path: Option<PathBuf>,
     /// Namespace in which Tidegate runs; absent means that it is looked for

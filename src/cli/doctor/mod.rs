@@ -45,7 +45,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// # Errors
 /// When there is no cluster or no such set, the API server does not answer, or `--path` cannot be read.
 pub fn run(args: &DoctorArgs, context: &Context) -> Result<u8> {
-    let markers = args.path.as_deref().map(gather::markers).transpose()?;
+    let checkout = args.path.as_deref().map(gather::checkout).transpose()?;
     let runtime = crate::cli::check::runtime()?;
     runtime.block_on(async {
         let cluster = Cluster::connect(args.namespace.as_deref(), context.program).await?;
@@ -62,12 +62,13 @@ pub fn run(args: &DoctorArgs, context: &Context) -> Result<u8> {
             }
         }
         let wanted = Wanted {
+            namespace: Some(cluster.namespace()).filter(|_| !args.all_namespaces),
             controller_namespace: args.controller_namespace.as_deref(),
             asks_registries: !args.no_registry,
         };
         let gathering = Box::pin(gather::gather(cluster.client(), &clock, &sets, wanted));
         let mut facts = slowly(gathering, sets.len(), context).await;
-        facts.markers = markers;
+        facts.checkout = checkout;
         let namespace = if args.all_namespaces { "" } else { cluster.namespace() };
         let count = sets.len() + unreadable.len();
         let mut findings = examine(&sets, &facts, &clock, context.program);
@@ -126,7 +127,7 @@ fn unreadable(object: &DynamicObject, error: &CliError) -> Finding {
 /// Everything that the checks find. Pure but for the clock that `explain` reads.
 fn examine(sets: &[Found], facts: &Facts, clock: &Clock, program: &'static str) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let whole = Whole { installation: &facts.installation, sets, program };
+    let whole = Whole { installation: &facts.installation, sets, checkout: facts.checkout.as_ref(), program };
     for check in CHECKS {
         if let Examine::Installation(examine) = check.examine {
             findings.extend(examine(&whole).into_iter().map(|found| Finding { check: check.name, ..found }));
@@ -159,7 +160,7 @@ fn of_set(found: &Found, facts: &Facts, clock: &Clock, program: &'static str) ->
         installation: &facts.installation,
         place: facts.places.get(&key.0).unwrap_or(&nowhere),
         facts: facts.sets.get(&key).unwrap_or(&nothing),
-        markers: facts.markers.as_ref(),
+        markers: facts.checkout.as_ref().map(|checkout| &checkout.markers),
     };
     let mut findings = Vec::new();
     for check in CHECKS {

@@ -68,16 +68,26 @@ fn of(
     own: &FluxObject<Applier>,
     all: &[FluxObject<Applier>],
 ) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let of_map = |map| {
+        let found = readers(own, all, subject.namespace(), map).into_iter();
+        found.map(move |reader| deadlock(subject, kind, reader, own, map))
+    };
+    subject.config_maps().flat_map(of_map).collect()
+}
+
+/// Of `own` and what it depends on, those that cannot do without ConfigMap `map` of `namespace`.
+pub(super) fn readers<'a>(
+    own: &'a FluxObject<Applier>,
+    all: &'a [FluxObject<Applier>],
+    namespace: &str,
+    map: &str,
+) -> Vec<&'a FluxObject<Applier>> {
+    let mut found = Vec::new();
     let mut known = BTreeSet::from([(own.namespace.clone(), own.name.clone())]);
     let mut waiting = vec![own];
     while let Some(next) = waiting.pop() {
-        for map in subject.config_maps() {
-            let reads =
-                next.namespace == subject.namespace() && next.spec.reads(map).any(|read| !read.optional);
-            if reads {
-                findings.push(deadlock(subject, kind, next, own, map));
-            }
+        if next.namespace == namespace && next.spec.reads(map).any(|read| !read.optional) {
+            found.push(next);
         }
         for before in &next.spec.depends_on {
             let namespace = before.namespace.clone().unwrap_or_else(|| next.namespace.clone());
@@ -86,7 +96,7 @@ fn of(
             }
         }
     }
-    findings
+    found
 }
 
 fn deadlock(

@@ -43,7 +43,12 @@ mod tests {
             (Told::Untold("no Date".to_owned()), Severity::Unknown, "could not be told"),
         ] {
             let installation = Installation { clock_ahead, ..Installation::default() };
-            let told = examine(&Whole { installation: &installation, sets: &[], program: "tidegate" });
+            let told = examine(&Whole {
+                installation: &installation,
+                sets: &[],
+                checkout: None,
+                program: "tidegate",
+            });
             assert!(told[0].severity == severity && told[0].what.contains(said), "{told:?}");
         }
     }

@@ -79,7 +79,7 @@ mod tests {
 
     fn found(controllers: Told<Vec<Controller>>) -> Vec<Finding> {
         let installation = Installation { controllers, ..Installation::default() };
-        examine(&Whole { installation: &installation, sets: &[], program: "tidegate" })
+        examine(&Whole { installation: &installation, sets: &[], checkout: None, program: "tidegate" })
     }
 
     fn controller() -> Controller {

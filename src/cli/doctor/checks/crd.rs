@@ -85,7 +85,7 @@ mod tests {
         let mut crd = crate::api::crd::crd();
         change(&mut crd);
         let installation = Installation { crd: Told::Found(crd), ..Installation::default() };
-        examine(&Whole { installation: &installation, sets: &[], program: "tidegate" })
+        examine(&Whole { installation: &installation, sets: &[], checkout: None, program: "tidegate" })
     }
 
     fn without(crd: &mut CustomResourceDefinition, part: &str, field: &str) {
@@ -122,7 +122,12 @@ mod tests {
             (Told::Unasked, Severity::Unknown),
         ] {
             let installation = Installation { crd, ..Installation::default() };
-            let told = examine(&Whole { installation: &installation, sets: &[], program: "tidegate" });
+            let told = examine(&Whole {
+                installation: &installation,
+                sets: &[],
+                checkout: None,
+                program: "tidegate",
+            });
             assert_eq!(told[0].severity, severity);
         }
     }

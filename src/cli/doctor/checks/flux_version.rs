@@ -152,7 +152,7 @@ mod tests {
             flux_controllers: Told::Found(vec![controller]),
             ..Installation::default()
         };
-        examine(&Whole { installation: &installation, sets: &sets, program: "tidegate" })
+        examine(&Whole { installation: &installation, sets: &sets, checkout: None, program: "tidegate" })
     }
 
     #[test]

@@ -30,7 +30,11 @@ pub(super) fn examine(whole: &Whole<'_>) -> Vec<Finding> {
             );
         }
     }
-    or_ok(findings, "no lease and no Deployment that stands for election was found")
+    if findings.is_empty() && controllers.is_empty() {
+        let why = "no Deployment of Tidegate was found, and no Lease where it usually runs";
+        return vec![Finding::untold("whether a controller leads", why)];
+    }
+    or_ok(findings, "no Deployment stands for election: each runs alone")
 }
 
 fn name_of(controller: &Controller) -> String {
@@ -96,7 +100,8 @@ mod tests {
         };
         let controllers = Told::Found(vec![controller; controllers]);
         let installation = Installation { controllers, leases, ..Installation::default() };
-        let told = examine(&Whole { installation: &installation, sets: &[], program: "tidegate" });
+        let told =
+            examine(&Whole { installation: &installation, sets: &[], checkout: None, program: "tidegate" });
         told.iter().map(|finding| finding.severity).collect()
     }
 
@@ -107,7 +112,7 @@ mod tests {
             (vec![lease("tidegate", "a", false)], 1, vec![Severity::Fail]),
             (vec![lease("tidegate", "", false)], 1, vec![Severity::Fail]),
             (vec![], 1, vec![Severity::Fail]),
-            (vec![], 0, vec![Severity::Ok]),
+            (vec![], 0, vec![Severity::Unknown]),
             (vec![lease("tidegate", "a", true)], 0, vec![Severity::Ok]),
             (
                 vec![lease("tidegate", "a", true), lease("tidegate-1", "b", true)],

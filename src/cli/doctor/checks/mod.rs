@@ -3,6 +3,7 @@
 //! checked can be seen. docs/reference/doctor.md has a line for every name.
 
 mod bootstrap;
+mod bootstrap_files;
 mod break_glass;
 mod clock;
 mod conditions;
@@ -24,6 +25,7 @@ mod targets;
 mod watched;
 
 use crate::cli::cluster::Found;
+use crate::cli::doctor::facts::checkout::Checkout;
 use crate::cli::doctor::facts::{Installation, Place, SetFacts};
 use crate::cli::doctor::finding::Finding;
 use crate::cli::markers::Markers;
@@ -35,6 +37,8 @@ pub struct Whole<'a> {
     pub installation: &'a Installation,
     /// Every set that was read.
     pub sets: &'a [Found],
+    /// The Git checkout; `None` without `--path`.
+    pub checkout: Option<&'a Checkout>,
     /// How this program was called, for commands in words.
     pub program: &'static str,
 }
@@ -94,6 +98,7 @@ pub const CHECKS: &[Check] = &[
     Check { name: "lease", examine: Examine::Installation(lease::examine) },
     Check { name: "flux-version", examine: Examine::Installation(flux_version::examine) },
     Check { name: "clock", examine: Examine::Installation(clock::examine) },
+    Check { name: "bootstrap-files", examine: Examine::Installation(bootstrap_files::examine) },
     Check { name: "rights", examine: Examine::Place(rights::examine) },
     Check { name: "guard", examine: Examine::Place(guard::examine) },
     Check { name: "hands", examine: Examine::Set(hands::examine) },

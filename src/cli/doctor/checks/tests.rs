@@ -6,13 +6,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::cli::doctor::facts::checkout::Checkout;
 use crate::cli::doctor::facts::flux::FluxObject;
 use crate::cli::doctor::facts::rights::{Asked, of_hands, of_set};
 use crate::cli::doctor::facts::{
     Answer, Controller, Facts, FluxController, LeaseSeen, Place, Reached, SetFacts, Told,
 };
 use crate::cli::doctor::finding::{Report, Severity};
-use crate::cli::markers;
 use crate::cli::printer::Palette;
 use crate::telemetry::clock::Clock;
 
@@ -132,7 +132,7 @@ fn well(found: &Found) -> Facts {
         installation,
         places: BTreeMap::from([("acme".to_owned(), place)]),
         sets: BTreeMap::from([(("acme".to_owned(), "shop".to_owned()), set)]),
-        markers: None,
+        checkout: Some(Checkout::default()),
     }
 }
 
@@ -324,6 +324,62 @@ fn sequence_25_a_deadlock_is_found_behind_depends_on_and_in_helm_releases() {
     assert!(found[0].what.contains("HelmRelease acme/shop applies this set"), "{found:?}");
 }
 
+/// In a new cluster the set is never applied: only its files show it.
+#[test]
+fn sequence_25_a_deadlock_is_found_in_files() {
+    let set = "apiVersion: tidegate.dev/v1alpha1\nkind: ReleaseSet\nmetadata: {name: shop, namespace: acme}\nspec:\n  images: [{name: app, repository: ghcr.io/acme/app}]\n  candidates: {policy: {alphabetical: {}}}\n  targets: [{name: config, configMap: {name: acme-release}}]\n";
+    let kustomization = |name: &str, path: &str, more: &str| {
+        format!(
+            "---\napiVersion: kustomize.toolkit.fluxcd.io/v1\nkind: Kustomization\nmetadata: {{name: {name}, namespace: acme}}\nspec:\n  path: {path}\n{more}"
+        )
+    };
+    let reads = "  postBuild: {substituteFrom: [{kind: ConfigMap, name: acme-release}]}\n";
+    let told = |files: &[(&str, String)]| {
+        let report = examine_in(
+            |_| {},
+            |facts| {
+                let mut checkout = Checkout::default();
+                for (file, text) in files {
+                    checkout.add(Path::new(file), text);
+                }
+                facts.checkout = Some(checkout);
+            },
+        );
+        of(&report, "bootstrap-files")[0].clone()
+    };
+    let together = told(&[
+        ("apps/set.yaml", set.to_owned()),
+        ("clusters/apps.yaml", kustomization("apps", "./apps", reads)),
+    ]);
+    assert_eq!(together.severity, Severity::Fail);
+    assert!(
+        together.what.starts_with("apps/set.yaml holds ReleaseSet shop: Kustomization apps applies it"),
+        "{together:?}"
+    );
+    let apart = kustomization("apps", "./apps", reads) + &kustomization("releases", "./releases", "");
+    let apart = told(&[("releases/set.yaml", set.to_owned()), ("clusters/all.yaml", apart)]);
+    assert_eq!(apart.severity, Severity::Ok, "{apart:?}");
+    assert!(apart.what.starts_with("1 ReleaseSets and 2 Kustomizations"), "{apart:?}");
+    let behind = kustomization("apps", "./apps", reads)
+        + &kustomization("releases", "./releases", "  dependsOn: [{name: apps}]\n");
+    let behind = told(&[("releases/set.yaml", set.to_owned()), ("clusters/all.yaml", behind)]);
+    assert!(behind.severity == Severity::Fail && behind.what.contains("depends on apps"), "{behind:?}");
+    let optional = reads.replace("acme-release", "acme-release, optional: true");
+    let optional = kustomization("apps", "./apps", &optional);
+    let optional = told(&[("apps/set.yaml", set.to_owned()), ("clusters/apps.yaml", optional)]);
+    assert_eq!(optional.severity, Severity::Ok, "{optional:?}");
+}
+
+/// The example that users copy is no deadlock.
+#[test]
+fn sequence_25_the_example_does_not_wait_for_itself() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/flux-config-map");
+    let checkout = crate::cli::doctor::gather::checkout(&folder).unwrap();
+    assert!(checkout.sets.len() == 1 && checkout.kustomizations.len() >= 2, "{checkout:?}");
+    let report = examine_in(|_| {}, |facts| facts.checkout = Some(checkout));
+    assert_eq!(of(&report, "bootstrap-files")[0].severity, Severity::Ok);
+}
+
 #[test]
 fn sequence_25_what_cannot_be_listed_is_no_all_clear() {
     let report = examine_in(|_| {}, |facts| place(facts).kustomizations = Told::Untold("403".to_owned()));
@@ -461,9 +517,10 @@ values:
                 ]);
             },
             |facts| {
-                facts.markers = text.map(|text| markers::Markers {
-                    markers: markers::of_text(Path::new("apps/kustomization.yaml"), text),
-                    incomplete: None,
+                facts.checkout = text.map(|text| {
+                    let mut checkout = Checkout::default();
+                    checkout.add(Path::new("apps/kustomization.yaml"), text);
+                    checkout
                 });
             },
         );
@@ -599,7 +656,8 @@ fn what_was_not_read_is_unknown_and_never_ok() {
         ["hands", "break-glass", "conditions", "targets", "bootstrap", "substitution", "patterns"];
     for finding in &report.findings {
         assert_ne!(finding.severity, Severity::Fail, "{finding:?}");
-        let is_told = about_the_set_alone.contains(&finding.check) || finding.check == "markers";
+        let is_told = about_the_set_alone.contains(&finding.check)
+            || ["markers", "bootstrap-files"].contains(&finding.check);
         assert_eq!(finding.severity == Severity::Unknown, !is_told, "{finding:?}");
     }
 }

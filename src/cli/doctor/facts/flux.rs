@@ -27,6 +27,8 @@ pub struct Applier {
     pub suspend: bool,
     /// Folder of the source; of a Kustomization.
     pub path: Option<String>,
+    /// The namespace that all it applies is put into; of a Kustomization.
+    pub target_namespace: Option<String>,
     /// What is applied before it.
     pub depends_on: Vec<Reference>,
     /// Variables; of a Kustomization.

@@ -1,5 +1,6 @@
 //! What is known when the checks begin: everything that was read, and for what was not, why. No I/O here.
 
+pub mod checkout;
 pub mod flux;
 pub mod rights;
 
@@ -9,9 +10,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
+use crate::cli::doctor::facts::checkout::Checkout;
 use crate::cli::doctor::facts::flux::{Applier, FluxObject};
 use crate::cli::doctor::facts::rights::{Asked, Rule};
-use crate::cli::markers::Markers;
 use crate::flux::objects::{
     GitRepositorySpec, ImagePolicySpec, ImageRepositorySpec, ImageUpdateAutomationSpec,
 };
@@ -187,8 +188,8 @@ pub struct Facts {
     pub places: BTreeMap<String, Place>,
     /// By namespace and name.
     pub sets: BTreeMap<(String, String), SetFacts>,
-    /// Markers of the Git checkout; `None` without `--path`.
-    pub markers: Option<Markers>,
+    /// The Git checkout; `None` without `--path`.
+    pub checkout: Option<Checkout>,
 }
 
 // === impl Told ===

@@ -16,10 +16,11 @@ use futures::stream;
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use crate::cli::cluster::Found;
+use crate::cli::doctor::facts::checkout::Checkout;
 use crate::cli::doctor::facts::{Facts, Place, SetFacts, Told};
 use crate::cli::doctor::gather::reading::Reading;
 use crate::cli::error::{CliError, Result};
-use crate::cli::markers::{self, Markers};
+use crate::cli::markers;
 use crate::registry::Client as Registries;
 use crate::telemetry::clock::Clock;
 
@@ -36,6 +37,8 @@ const PARTS_AT_ONCE: usize = 4;
 /// What is asked, beside the sets themselves.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
+    /// A namespace that is looked at although it may hold no set.
+    pub namespace: Option<&'a str>,
     /// Namespace of the controller, where it was named.
     pub controller_namespace: Option<&'a str>,
     /// Registries are asked.
@@ -48,6 +51,7 @@ pub async fn gather(client: kube::Client, clock: &Clock, sets: &[Found], wanted:
     let installation =
         &Box::pin(within(installation::gather(reading, clock, wanted.controller_namespace))).await;
     let mut by_namespace: BTreeMap<String, Vec<&Found>> = BTreeMap::new();
+    by_namespace.extend(wanted.namespace.map(|namespace| (namespace.to_owned(), Vec::new())));
     for set in sets.iter().take(SETS_MAX) {
         by_namespace.entry(namespace(set)).or_default().push(set);
     }
@@ -66,7 +70,7 @@ pub async fn gather(client: kube::Client, clock: &Clock, sets: &[Found], wanted:
         (key(set), facts)
     });
     let of_sets = stream::iter(asking).buffer_unordered(PARTS_AT_ONCE).collect().await;
-    Facts { installation: installation.clone(), places, sets: of_sets, markers: None }
+    Facts { installation: installation.clone(), places, sets: of_sets, checkout: None }
 }
 
 /// Namespace and name of a set.
@@ -74,16 +78,19 @@ pub fn key(set: &Found) -> (String, String) {
     (namespace(set), set.object.metadata.name.clone().unwrap_or_default())
 }
 
-/// The markers of a Git checkout.
+/// What a Git checkout says.
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn markers(folder: &Path) -> Result<Markers> {
-    markers::scan(folder).map_err(|error| {
+pub fn checkout(folder: &Path) -> Result<Checkout> {
+    let mut found = Checkout::default();
+    let incomplete = markers::visit(folder, |file, text| found.add(file, text)).map_err(|error| {
         CliError::new(format!("failed to read the folder {}", folder.display()))
             .caused_by(&error)
             .hint("`--path` names the folder of the Git checkout that Flux applies")
-    })
+    })?;
+    found.markers.incomplete = incomplete;
+    Ok(found)
 }
 
 fn namespace(set: &Found) -> String {
