@@ -21,6 +21,8 @@ mod flux;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod reach;
 #[cfg(test)]
 mod readme;
