@@ -13,6 +13,8 @@ NODE_TOOLS := kube-controller-manager kube-scheduler kubelet probe containerd ru
 CAN_RUN_NODE := $(filter Linux-0,$(shell uname -s)-$(shell id -u))
 
 CRD := crds/tidegate.dev_releasesets.yaml
+# The chart's copy: Helm reads nothing beside its own folder.
+CHART_CRD := charts/tidegate/files/crds.yaml
 
 .PHONY: help
 help: ## Say what can be made
@@ -58,10 +60,21 @@ generate: ## Write the files that are generated from the source
 	@mkdir -p $(dir $(CRD))
 	cargo run --quiet -- crd > $(CRD).new
 	@mv $(CRD).new $(CRD)
+	@cp $(CRD) $(CHART_CRD)
+	TIDEGATE_GENERATE=1 cargo test --quiet --test it -- chart::readme::the_readme
 
 .PHONY: check-generated
 check-generated: ## Fail when a generated file is stale
 	@cargo run --quiet -- crd | diff -u $(CRD) - || { echo "$(CRD) is stale; run: make generate" >&2; exit 1; }
+	@cmp $(CRD) $(CHART_CRD) || { echo "$(CHART_CRD) is stale; run: make generate" >&2; exit 1; }
+	@cargo test --quiet --test it -- chart::readme::the_readme
+
+.PHONY: manifests
+manifests: ## Render the chart into dist/install.yaml, for those who install without Helm
+	@hack/tools helm
+	@mkdir -p dist
+	hack/manifests >dist/install.yaml.new
+	@mv dist/install.yaml.new dist/install.yaml
 
 .PHONY: lint
 lint: ## Check format and lints

@@ -17,7 +17,7 @@ use crate::controller::guard::GuardRoom;
 use crate::controller::leader::Election;
 use crate::controller::leader::election::lease_name;
 use crate::controller::room::SmokeRoom;
-use crate::controller::startup::{StartError, check_crd, check_selector, client};
+use crate::controller::startup::{StartError, check_crd, check_lease, check_selector, client};
 use crate::controller::watch::{self, WatchOptions};
 use crate::flux::events::outbox;
 use crate::registry::{Client as Registries, HostObserver, HostState, Observer, Pace, RequestRecord, Verb};
@@ -86,9 +86,12 @@ async fn serve(args: &ControllerArgs, environment: &Environment) -> std::result:
         .hosts_observed_by(measuring(metrics.clone()));
     let registry = Arc::new(registry);
     let election = election(args, environment, &client, &clock, &metrics);
+    if let Some(election) = &election {
+        let namespace = args.leader_election_namespace.as_deref().unwrap_or(client.default_namespace());
+        check_lease(election, namespace).await?;
+    }
     let mut shared = Shared::new(client, registry, clock, metrics);
     if let Some(election) = &election {
-        election.check().await.map_err(StartError::Api)?;
         shared = shared.led_by(election.leadership());
     }
     shared.guard = args.guard.then(GuardRoom::default);
@@ -209,7 +212,16 @@ fn with_next_step(error: &ServeError, program: &str) -> CliError {
             "set KUBECONFIG to a kubeconfig file, or run this in a pod with a service account".to_owned()
         }
         ServeError::Start(StartError::CrdAbsent | StartError::CrdOutdated(_)) => {
-            format!("run `{program} crd | kubectl apply --server-side -f -`, then start the controller again")
+            format!(
+                "where Helm installed it, run `helm upgrade` with crds.install=true, the chart's default; elsewhere \
+                 `{program} crd | kubectl apply --server-side -f -`; then start the controller again"
+            )
+        }
+        ServeError::Start(StartError::Lease { namespace, .. }) => {
+            format!(
+                "bind a Role in namespace {namespace} with get, create and update on leases (coordination.k8s.io): the chart's \
+                 Role RELEASE-lease is one; a process that is the only one runs with --leader-elect=false"
+            )
         }
         ServeError::Start(StartError::Selector(_)) => {
             "write it as for `kubectl get releasesets --selector`, for example shard=a".to_owned()

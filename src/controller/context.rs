@@ -12,6 +12,7 @@ use crate::controller::leader::Leadership;
 use crate::controller::room::SmokeRoom;
 use crate::engine::gates::SMOKE_RUNNING_MAX;
 use crate::engine::memory::Memory;
+use crate::engine::policy::Policy;
 use crate::flux::events::Outbox;
 use crate::model::SetName;
 use crate::registry::Registry;
@@ -61,6 +62,8 @@ pub struct SetMemory {
     pub generation: i64,
     /// What was seen in registries.
     pub memory: Memory,
+    /// Where each image was looked for, in the order of the spec.
+    pub places: Vec<String>,
     /// Jobs of gates that an earlier spec had were looked for.
     pub old_jobs_sought: bool,
     /// `status.lastScanResult.revision` of each ImageRepository that the set names, by its name.
@@ -87,6 +90,16 @@ pub struct ApiError {
 // === impl SetMemory ===
 
 impl SetMemory {
+    /// Takes in where images are looked for. What was seen elsewhere is forgotten: an edit of an object that the spec
+    /// refers to is no new generation of the set. A place that cannot be told for now takes nothing back.
+    pub fn note_places(&mut self, policy: &Policy) {
+        let places: Vec<String> = policy.images.iter().map(|image| image.place.text()).collect();
+        let is_told = policy.images.iter().all(|image| image.place.repository().is_some());
+        if is_told && std::mem::replace(&mut self.places, places.clone()) != places {
+            self.memory = Memory::default();
+        }
+    }
+
     /// Takes in what Flux's scans say now. True when one changed: a hint that there is something new to see. The first
     /// that is heard of is no change.
     pub fn note_scans(&mut self, scans: BTreeMap<String, String>) -> bool {
@@ -162,7 +175,7 @@ impl Context {
         self.smoke_room.forget(namespace, name);
         self.flux_index.forget(namespace, name);
         let labels = SetLabels { namespace: namespace.to_owned(), name: name.to_owned() };
-        self.metrics.forget(&labels);
+        self.metrics.sets.forget(&labels);
     }
 
     fn memories(&self) -> std::sync::MutexGuard<'_, HashMap<String, SetMemory>> {

@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod deletion;
 pub mod events;
 pub mod flux;
+pub mod gauges;
 pub mod guard;
 pub mod jobs;
 pub mod leader;

@@ -24,7 +24,7 @@ use crate::controller::credentials::Wanted;
 use crate::controller::live::{self, Live, WriteError};
 use crate::controller::look::Eyes;
 use crate::controller::reader::Reader;
-use crate::controller::{credentials, deletion, events, flux, guard, jobs, reach, targets};
+use crate::controller::{credentials, deletion, events, flux, gauges, guard, jobs, reach, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
 use crate::engine::observation::{Marks, Observation};
@@ -37,7 +37,7 @@ use crate::registry::Depth;
 use crate::smoke::outcome::{self, JobEnd, SmokeJob};
 use crate::smoke::runner::SmokeError;
 use crate::targets::Stopped;
-use crate::telemetry::metrics::SetLabels;
+use crate::telemetry::metrics::SetFigures;
 
 /// Most commits of one reconcile: one, then a decision from its reply. A second would need a candidate that
 /// was not followed before; it can wait for the next reconcile.
@@ -142,8 +142,8 @@ async fn stall(
     problems: &[Problem],
 ) -> Result<Action, ReconcileError> {
     // What its status says still stands, and so does its spec.breakGlass.
-    let unguarded = guard::follow(context, &live).await;
-    let record = status::record(&live.status)?;
+    let unguarded = Box::pin(guard::follow(context, &live)).await;
+    let (record, name) = (status::record(&live.status)?, live.name.clone());
     let conditions = stalled_conditions(reason, problems, &record);
     let now = context.clock.now();
     let mut next = status::with_conditions(&live.status, live.generation, &conditions, now);
@@ -156,6 +156,9 @@ async fn stall(
             written => written?,
         };
         events::publish(context, &written, happenings).await;
+    }
+    if context.leadership.is_held() {
+        context.metrics.sets.set(gauges::labels(&name), gauges::figures(&next));
     }
     // Only an edit mends it, and an edit wakes.
     Ok(if unguarded.is_some() { Action::requeue(GUARD_AGAIN) } else { Action::await_change() })
@@ -173,6 +176,7 @@ impl<'a> Session<'a> {
         hold: Option<String>,
     ) -> Result<Session<'a>, ReconcileError> {
         let mut memory = context.take_memory(&live.name, live.generation);
+        memory.note_places(&policy);
         let is_asked =
             live.requested_at.is_some() && live.requested_at != live.status.last_handled_reconcile_at;
         if memory.note_scans(read.scans) || is_asked {
@@ -180,8 +184,11 @@ impl<'a> Session<'a> {
         }
         let has_smoke = policy.gates.iter().any(|gate| matches!(gate.kind, GateKind::Smoke(_)));
         // A spec without smoke gates may have had some before: their Jobs are looked for once.
-        let jobs = if has_smoke || !std::mem::replace(&mut memory.old_jobs_sought, true) {
+        let jobs = if has_smoke {
+            memory.old_jobs_sought = true;
             jobs::observe(context, &live.name, &live.status).await?
+        } else if !std::mem::replace(&mut memory.old_jobs_sought, true) {
+            jobs::left_over(context, &live.name, &live.status).await?
         } else {
             Vec::new()
         };
@@ -313,7 +320,7 @@ impl<'a> Session<'a> {
     }
 
     async fn follow(&mut self) -> Result<targets::Followed, Stopped> {
-        let unguarded = guard::follow(self.context, &self.live).await;
+        let unguarded = Box::pin(guard::follow(self.context, &self.live)).await;
         self.unguarded = unguarded.is_some();
         let Self { context, live, policy, observation, memory, hold, .. } = self;
         let hold = hold.clone().or(unguarded);
@@ -354,23 +361,24 @@ impl<'a> Session<'a> {
         let happenings = events::between(&self.before, &self.live.status, &self.told);
         jobs::tidy(self.context, &self.live.name, &self.policy, &self.live.status, &self.jobs).await;
         events::publish(self.context, &self.live, happenings).await;
-        self.gauge();
+        self.gauge(decision);
         Ok(())
     }
 
-    fn gauge(&self) {
+    fn gauge(&self, decision: &Decision) {
         // Another process reports the set by now.
         if !self.context.leadership.is_held() {
             return;
         }
-        let name = &self.live.name;
-        let labels = SetLabels { namespace: name.namespace.clone(), name: name.name.clone() };
-        let metrics = &self.context.metrics;
-        let record = &self.observation.record;
-        let sequence = record.promoted.as_ref().map_or(0, |promoted| promoted.sequence);
-        metrics.promoted_sequence.get_or_create(&labels).set(sequence);
-        let oldest = record.candidates.iter().map(|candidate| candidate.first_seen.as_second()).min();
-        metrics.oldest_candidate_timestamp_secs.get_or_create(&labels).set(oldest.unwrap_or_default());
+        let Self { context, live, policy, .. } = self;
+        let labels = gauges::labels(&live.name);
+        let before = context.metrics.sets.get(&labels).unwrap_or_default();
+        let now = context.clock.now();
+        let figures = SetFigures {
+            unknown_since: gauges::unknown_since(policy, decision, &before.unknown_since, now),
+            ..gauges::figures(&live.status)
+        };
+        context.metrics.sets.set(labels, figures);
     }
 
     /// When to come back although nothing happened.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::api::{ReleaseSet, crd};
 use crate::controller::context::{ApiError, within_deadline};
+use crate::controller::leader::Election;
 
 /// Name of our CRD.
 const CRD_NAME: &str = "releasesets.tidegate.dev";
@@ -35,6 +36,15 @@ pub enum StartError {
     /// The CRD lacks fields that this controller writes.
     #[error("the installed CRD is older than this controller: it has no {0}")]
     CrdOutdated(String),
+    /// The lease may not be read, made or renewed: this process could never act.
+    #[error("the lease in namespace {namespace} cannot be held: {source}")]
+    Lease {
+        /// Where the lease is.
+        namespace: String,
+        /// What was tried, and the refusal.
+        #[source]
+        source: ApiError,
+    },
     /// The API server cannot read the label selector: a watch by it would fail for ever.
     #[error("the label selector cannot be read: {0}")]
     Selector(String),
@@ -62,6 +72,17 @@ pub async fn check_crd(client: &Client) -> Result<(), StartError> {
     let installed = read.ok_or(StartError::CrdAbsent)?;
     let missing = missing_status_fields(&status_schema(&crd::crd()), &status_schema(&installed));
     if missing.is_empty() { Ok(()) } else { Err(StartError::CrdOutdated(missing.join(", "))) }
+}
+
+/// Makes sure that the lease of `election`, in `namespace`, can be held.
+///
+/// # Errors
+/// [`StartError::Lease`] when the API server refuses, [`StartError::Api`] when it does not answer.
+pub async fn check_lease(election: &Election, namespace: &str) -> Result<(), StartError> {
+    election.check().await.map_err(|source| match source.source.status() {
+        Some(_) => StartError::Lease { namespace: namespace.to_owned(), source },
+        None => source.into(),
+    })
 }
 
 /// Makes sure that ReleaseSets can be selected by `selector`, by asking for one of them.

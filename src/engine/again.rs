@@ -50,7 +50,7 @@ fn why(policy: &Policy, observation: &Observation, drift: &Drift, promoted: &Pro
         Standing::Ahead { .. } => true,
         Standing::InStep | Standing::Unreadable(_) => false,
     };
-    if promoted.generation != policy.generation {
+    if promoted.generation != policy.generation || lives_elsewhere(policy, promoted) {
         Some(WhyAgain::Generation)
     } else if ahead {
         Some(WhyAgain::TargetsAhead)
@@ -59,6 +59,16 @@ fn why(policy: &Policy, observation: &Observation, drift: &Drift, promoted: &Pro
     } else {
         None
     }
+}
+
+/// An image of the promoted release is looked for in another repository now: what the spec refers to was edited, which is
+/// no new generation of the set.
+fn lives_elsewhere(policy: &Policy, promoted: &Promoted) -> bool {
+    promoted.release.images.iter().any(|image| {
+        let known = policy.image(&image.name).filter(|known| !known.advisory);
+        let place = known.and_then(|known| known.place.repository());
+        place.is_some_and(|place| *place != image.repository)
+    })
 }
 
 /// The first image whose tag holds other required children than were committed. One that the spec looks for elsewhere

@@ -61,7 +61,8 @@ pub struct PromotedAgain {
 /// Why the promoted tag is judged once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhyAgain {
-    /// It was committed under another generation of the spec.
+    /// It was committed under another generation of the spec, or an object that the spec refers to names another
+    /// repository now.
     Generation,
     /// Targets carry a later commit of it than status knows.
     TargetsAhead,

@@ -134,7 +134,7 @@ fn write(object: &mut DynamicObject, note: &Note, data: Value) {
 
 /// Each line ends with a line break, so that a value is never absent: `kubectl` shows it as a block.
 fn lines(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
 }
 
 fn change(before: &Note, after: &Note, sets: &[SetFacts]) -> Change {

@@ -72,7 +72,9 @@ impl List {
         {
             return Err(too_many);
         }
-        wanted.into_iter().for_each(|reference| room.take(reference));
+        for reference in wanted {
+            room.take(reference);
+        }
         let deepest = ordered.iter().map(|set| set.history.len()).max().unwrap_or_default();
         for depth in 0..deepest {
             let releases = ordered.iter().filter_map(|set| set.history.get(depth));

@@ -1,5 +1,7 @@
 //! What the process counts, in OpenMetrics text.
 
+mod sets;
+
 use std::sync::Arc;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -9,6 +11,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+pub use self::sets::{SetFigures, SetGauges, SetLabels};
 
 /// Upper bounds of the reconcile histogram in seconds: from one without any look to one that hits every
 /// registry time-out (15 s).
@@ -52,15 +56,6 @@ pub struct RegistryRequest {
     pub code: String,
 }
 
-/// Labels of one release set.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct SetLabels {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-}
-
 /// Labels of a write to the API server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct WriteLabels {
@@ -95,10 +90,8 @@ pub struct Metrics {
     pub api_writes: Family<WriteLabels, Counter>,
     /// Events for Flux's Alerts.
     pub flux_events: Family<FluxEventLabels, Counter>,
-    /// `status.promoted.sequence` of each set.
-    pub promoted_sequence: Family<SetLabels, Gauge>,
-    /// When the oldest followed candidate was first seen, in seconds since 1970; 0 when none is followed.
-    pub oldest_candidate_timestamp_secs: Family<SetLabels, Gauge>,
+    /// How each set stands.
+    pub sets: SetGauges,
 }
 
 // === impl Metrics ===
@@ -108,8 +101,7 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("tidegate");
         let reconcile_secs = Histogram::new(RECONCILE_BUCKETS_SECS);
         let (reconcile_errors, registry_requests) = (Counter::default(), Family::default());
-        let (api_writes, promoted_sequence) = (Family::default(), Family::default());
-        let oldest_candidate_timestamp_secs = Family::default();
+        let (api_writes, sets) = (Family::default(), SetGauges::default());
         let (flux_events, leader) = (Family::default(), Gauge::default());
         registry.register("leader", "1 while this process may act", leader.clone());
         registry.register("flux_events", "Events for Flux's Alerts", flux_events.clone());
@@ -122,12 +114,7 @@ impl Default for Metrics {
         registry.register("registry_requests", "Requests to registries", registry_requests.clone());
         let registry_hosts = RegistryHosts::registered(&mut registry);
         registry.register("api_writes", "Writes to the API server", api_writes.clone());
-        registry.register("promoted_sequence", "Sequence of the promoted release", promoted_sequence.clone());
-        registry.register(
-            "oldest_candidate_timestamp_seconds",
-            "When the oldest followed candidate was first seen; 0 when none is followed",
-            oldest_candidate_timestamp_secs.clone(),
-        );
+        registry.register_collector(Box::new(sets.clone()));
         Self {
             registry: Arc::new(registry),
             leader,
@@ -137,8 +124,7 @@ impl Default for Metrics {
             registry_hosts,
             api_writes,
             flux_events,
-            promoted_sequence,
-            oldest_candidate_timestamp_secs,
+            sets,
         }
     }
 }
@@ -187,12 +173,6 @@ impl Metrics {
             }
         }
     }
-
-    /// Forgets the gauges of a set that is gone.
-    pub fn forget(&self, set: &SetLabels) {
-        self.promoted_sequence.remove(set);
-        self.oldest_candidate_timestamp_secs.remove(set);
-    }
 }
 
 // === impl RegistryHosts ===
@@ -229,6 +209,8 @@ impl RegistryHosts {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -236,11 +218,18 @@ mod tests {
         let metrics = Metrics::default();
         metrics.count_write("commit", "ok");
         let set = SetLabels { namespace: "prod".into(), name: "acme".into() };
-        metrics.promoted_sequence.get_or_create(&set).set(7);
+        let unknown_since = BTreeMap::from([("ghcr.io".to_owned(), 1_700_000_000)]);
+        let figures =
+            SetFigures { promoted_sequence: 7, is_tag_moved: true, unknown_since, ..SetFigures::default() };
+        metrics.sets.set(set.clone(), figures);
         let text = metrics.text();
         assert!(text.contains(r#"tidegate_api_writes_total{kind="commit",outcome="ok"} 1"#), "{text}");
         assert!(text.contains(r#"tidegate_promoted_sequence{namespace="prod",name="acme"} 7"#), "{text}");
-        metrics.forget(&set);
+        assert!(text.contains(r#"tidegate_tag_moved{namespace="prod",name="acme"} 1"#), "{text}");
+        assert!(text.contains(r#"tidegate_stalled{namespace="prod",name="acme"} 0"#), "{text}");
+        let unknown = r#"tidegate_unknown_since_timestamp_seconds{namespace="prod",name="acme",host="ghcr.io"} 1700000000"#;
+        assert!(text.contains(unknown), "{text}");
+        metrics.sets.forget(&set);
         assert!(!metrics.text().contains("acme"));
     }
 

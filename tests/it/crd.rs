@@ -3,19 +3,23 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::PostParams;
+use kube::api::{ListParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use tidegate::api::ReleaseSetStatus;
+use tidegate::api::{ReleaseSet, ReleaseSetStatus};
 use tidegate::api::crd::crd;
 use tidegate::api::status::{lost_fields, merge_into};
 
 use crate::cluster::control_plane::ControlPlane;
 
 const SUITE: &str = "custom resource";
+/// How long an established definition may take to be served: ten times what it takes.
+const SERVED_DEADLINE: Duration = Duration::from_secs(10);
+const SERVED_PACE: Duration = Duration::from_millis(20);
 
 /// Installs the definition and waits until it is served. Harmless when another suite did so already.
 pub async fn install(client: &Client) {
@@ -28,6 +32,14 @@ pub async fn install(client: &Client) {
     await_condition(api, "releasesets.tidegate.dev", conditions::is_crd_established())
         .await
         .expect("the definition becomes established");
+    // Established is not served: until its storage is made the answer is 429.
+    let sets: Api<ReleaseSet> = Api::all(client.clone());
+    let served = tokio::time::timeout(SERVED_DEADLINE, async {
+        while sets.list_metadata(&ListParams::default().limit(1)).await.is_err() {
+            tokio::time::sleep(SERVED_PACE).await;
+        }
+    });
+    served.await.expect("the definition is served");
 }
 
 /// A client with the definition installed and a namespace of its own.

@@ -5,6 +5,8 @@ mod adapters;
 #[cfg(test)]
 mod architecture;
 #[cfg(test)]
+mod chart;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod cluster;
@@ -22,6 +24,8 @@ mod flux;
 mod fuzz;
 #[cfg(test)]
 mod guard;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod reach;
 #[cfg(test)]

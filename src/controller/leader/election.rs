@@ -65,12 +65,19 @@ impl Election {
         self.leadership.clone()
     }
 
-    /// Makes sure that the lease may be read: a standby that could never lead would look well.
+    /// Makes sure that the lease may be read, made and renewed, by dry-runs: a standby that could never lead would look
+    /// well.
     ///
     /// # Errors
     /// The API server does not answer, or refuses.
     pub async fn check(&self) -> Result<(), ApiError> {
-        within_deadline("read the lease", self.leases.get_opt(&self.name)).await.map(|_| ())
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        let read = within_deadline("read the lease", self.leases.get_opt(&self.name)).await?;
+        let ours = held(read, &self.name, &self.me, self.clock.now());
+        let mut new = ours.clone();
+        new.metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+        allowed(within_deadline("make the lease", self.leases.create(&dry_run, &new)).await)?;
+        allowed(within_deadline("renew the lease", self.leases.replace(&self.name, &dry_run, &ours)).await)
     }
 
     /// Stands for election and leads until `stop` ends; then no effect begins any more, and the lease is given back
@@ -194,6 +201,14 @@ pub fn lease_name(watch_namespace: Option<&str>, selector: Option<&str>) -> Stri
     let hash = Sha256::digest(scope);
     let hash: Vec<String> = hash.iter().take(SHARD_HASH_BYTES).map(|byte| format!("{byte:02x}")).collect();
     format!("{LEASE_NAME}-{}", hash.concat())
+}
+
+/// Whether a dry-run was let through to the object: that there is one already, none yet, or another by now is no refusal.
+fn allowed(tried: Result<Lease, ApiError>) -> Result<(), ApiError> {
+    match tried {
+        Err(error) if !error.source.is_conflict() && !error.source.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// A renewal that is answered later than this is worth nothing.

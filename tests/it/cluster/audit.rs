@@ -1,7 +1,7 @@
 //! What was written to the API server, by whom and in which order, as its audit log tells it: the one witness of states that
 //! were gone again before a test could read them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -27,15 +27,47 @@ rules:
   - {group: kustomize.toolkit.fluxcd.io}
   - {group: helm.toolkit.fluxcd.io}
   - {group: fluxcd.controlplane.io}
+# What a service account may do is what RBAC lets it: reads and refusals too.
+- level: Metadata
+  userGroups: [system:serviceaccounts]
 - level: None
 "#;
+
+/// Verbs that change something.
+const WRITES: [&str; 4] = ["create", "update", "patch", "delete"];
+/// Groups and kinds whose writes [`read`] tells of; the core group's are ConfigMaps.
+const TOLD: [&str; 7] = [
+    "apps",
+    "tidegate.dev",
+    "image.toolkit.fluxcd.io",
+    "source.toolkit.fluxcd.io",
+    "kustomize.toolkit.fluxcd.io",
+    "helm.toolkit.fluxcd.io",
+    "fluxcd.controlplane.io",
+];
+
+/// One request of a service account, carried out or not.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request {
+    /// API group; empty for the core group, and where the request is for no resource.
+    pub group: String,
+    /// Plural, with the subresource if there is one.
+    pub resource: String,
+    /// As RBAC calls it: `get`, `list`, `watch`, `create`, …
+    pub verb: String,
+    /// Namespace of the object; empty where it has none, or all are meant.
+    pub namespace: String,
+    /// Whether RBAC let it through.
+    pub is_allowed: bool,
+}
 
 /// One write that the server carried out: no dry-run, nothing refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// When it was answered, to the microsecond.
     pub at: Timestamp,
-    /// User name of the writer: the controllers of Flux have their own names, `admin` is the test or Tidegate.
+    /// User name of the writer, of a service account its name alone: the controllers of Flux have their own names, `tidegate`
+    /// is Tidegate, `admin` the test.
     pub user: String,
     /// First word of the writer's user agent, for example `tidegate/0.1.0`.
     pub agent: String,
@@ -109,16 +141,49 @@ pub fn states(writes: &[Write]) -> Vec<State> {
     states
 }
 
+/// The distinct requests of a user in an audit log, those for no resource left out.
+pub fn requests(log: &Path, user: &str) -> BTreeSet<Request> {
+    let text = fs::read_to_string(log).expect("the API server writes its audit log");
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let events = whole.lines().map(|line| serde_json::from_str(line).expect("a line is one JSON object"));
+    events.filter_map(|event| request(&event, user)).collect()
+}
+
+fn request(event: &Value, user: &str) -> Option<Request> {
+    let object = &event["objectRef"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if event["user"]["username"] != user || object["resource"].is_null() {
+        return None;
+    }
+    Some(Request {
+        group: text(&object["apiGroup"]),
+        resource: resource(object),
+        verb: text(&event["verb"]),
+        namespace: text(&object["namespace"]),
+        is_allowed: event["annotations"]["authorization.k8s.io/decision"] == "allow",
+    })
+}
+
+/// Plural, with the subresource if there is one.
+fn resource(object: &Value) -> String {
+    let resource = object["resource"].as_str().unwrap_or_default();
+    match object["subresource"].as_str() {
+        Some(subresource) => format!("{resource}/{subresource}"),
+        None => resource.to_owned(),
+    }
+}
+
 fn write(event: &Value, namespace: &str) -> Option<Write> {
     let object = &event["objectRef"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let group = object["apiGroup"].as_str();
+    let is_told = group.map_or(object["resource"] == "configmaps", |group| TOLD.contains(&group));
+    if !is_told || !WRITES.contains(&event["verb"].as_str().unwrap_or_default()) {
+        return None;
+    }
     let carried_out = event["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300);
     if object["namespace"] != namespace || !carried_out || text(&event["requestURI"]).contains("dryRun=All") {
         return None;
-    }
-    let mut resource = text(&object["resource"]);
-    if let Some(subresource) = object["subresource"].as_str() {
-        resource = format!("{resource}/{subresource}");
     }
     let reply = &event["responseObject"];
     let containers = reply["spec"]["template"]["spec"]["containers"].as_array().cloned().unwrap_or_default();
@@ -126,10 +191,10 @@ fn write(event: &Value, namespace: &str) -> Option<Write> {
     let name = object["name"].as_str().or(reply["metadata"]["name"].as_str()).unwrap_or_default();
     Some(Write {
         at: text(&event["stageTimestamp"]).parse().expect("the server writes RFC 3339"),
-        user: text(&event["user"]["username"]),
+        user: text(&event["user"]["username"]).rsplit(':').next().unwrap_or_default().to_owned(),
         agent: text(&event["userAgent"]).split(' ').next().unwrap_or_default().to_owned(),
         verb: text(&event["verb"]),
-        resource,
+        resource: resource(object),
         name: name.to_owned(),
         images: containers.iter().map(|container| text(&container["image"])).collect(),
     })
@@ -141,7 +206,7 @@ fn a_dry_run_and_a_refusal_are_no_writes_and_a_digest_is_no_tag() {
         serde_json::json!({
             "stageTimestamp": "2026-11-21T10:00:00.000001Z", "verb": "patch", "requestURI": uri,
             "user": {"username": "kustomize-controller"}, "userAgent": "kustomize-controller/v1 (linux)",
-            "objectRef": {"namespace": "shop", "resource": "deployments", "name": "app"},
+            "objectRef": {"namespace": "shop", "apiGroup": "apps", "resource": "deployments", "name": "app"},
             "responseStatus": {"code": code},
             "responseObject": {"spec": {"template": {"spec": {"containers": [{"image": image}]}}}},
         })
@@ -150,6 +215,9 @@ fn a_dry_run_and_a_refusal_are_no_writes_and_a_digest_is_no_tag() {
     assert_eq!(seen(event("/x?dryRun=All&force=true", 200, "a:1")), None);
     assert_eq!(seen(event("/x", 409, "a:1")), None);
     assert_eq!(write(&event("/x", 200, "a:1"), "other"), None);
+    let mut look = event("/x", 200, "a:1");
+    look["verb"] = serde_json::json!("get");
+    assert_eq!(write(&look, "shop"), None);
     let first = seen(event("/x", 200, "127.0.0.1:5000/acme/app:main-1@sha256:00")).unwrap();
     let second =
         Write { name: "worker".to_owned(), images: vec!["acme/worker:main-2".to_owned()], ..first.clone() };

@@ -3,6 +3,7 @@
 //! No controller and no node runs here: Jobs stay as they were written, owners are not garbage-collected, a deleted namespace
 //! stays `Terminating`. Tests keep apart by namespaces of their own ([`ControlPlane::namespace`]).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use kube::{Api, Client, Config};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use super::audit::{self, Write};
+use super::audit::{self, Request, Write};
 use super::certificates::{Authority, Identity, write_service_account_keys};
 use super::server::{Server, folder, free_port};
 use super::tools::Tools;
@@ -64,6 +65,11 @@ impl ControlPlane {
     /// What was written to objects of that namespace so far, oldest first; of which kinds: [`audit::POLICY`].
     pub fn writes(&self, namespace: &str) -> Vec<Write> {
         audit::read(&self.apiserver.folder().join("audit.log"), namespace)
+    }
+
+    /// The distinct requests of that user so far, if it is a service account: `system:serviceaccount:NAMESPACE:NAME`.
+    pub fn requests(&self, user: &str) -> BTreeSet<Request> {
+        audit::requests(&self.apiserver.folder().join("audit.log"), user)
     }
 
     /// Makes a namespace whose name begins with `prefix` and is not used by any other test.

@@ -1,9 +1,10 @@
 //! Real parts for the suites: etcd and kube-apiserver ([`control_plane::ControlPlane`]), a whole cluster with one node
 //! ([`node::NodeCluster`]), distribution ([`registry::Registry`]), what is pushed to it ([`push::Pusher`],
-//! [`probe::ProbeImage`]) and what it is asked ([`counter::Counter`]). All on loopback, none outliving the test process.
+//! [`probe::ProbeImage`]) and what it is asked ([`counter::Counter`]), the chart as helm renders it ([`chart::Chart`]). All on loopback, none outliving the test process.
 
 pub mod audit;
 pub mod certificates;
+pub mod chart;
 pub mod control_plane;
 pub mod counter;
 pub mod embedded;

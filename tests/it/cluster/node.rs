@@ -2,7 +2,8 @@
 //! holds the read end of a pipe from us: however this process ends, the pipe closes and the cluster is taken down.
 //!
 //! Tests share one ([`NodeCluster::shared`]) and keep apart by namespaces and repositories of their own. Garbage collection is
-//! real here: an object whose owner does not exist is deleted, so Jobs need a ReleaseSet that exists.
+//! real here: an object whose owner does not exist is deleted, so Jobs need a ReleaseSet that exists. Pods reach the API
+//! server as in any cluster, and the registry ([`NodeCluster::pod_registry_host`]), and nothing else: no DNS, no services.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -92,6 +93,12 @@ impl NodeCluster {
     /// `host:port` of the registry, the first part of an image's repository name.
     pub fn registry_host(&self) -> String {
         self.registry().authority().to_owned()
+    }
+
+    /// The same registry by the name that pods reach it by; kubelet pulls by it too.
+    pub fn pod_registry_host(&self) -> String {
+        let address = fs::read_to_string(self.folder.join("registry.pod-address"));
+        address.expect("a ready cluster names it").trim_end().to_owned()
     }
 
     /// Pushes to the registry.

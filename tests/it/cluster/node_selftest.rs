@@ -91,7 +91,8 @@ async fn nothing_of_a_cluster_is_left() {
         .waits(&hangs, |pod| pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running")))
         .await;
     let traces = Traces::of(&cluster);
-    assert!(traces.processes().len() >= 9, "seven servers, a shim, a pod: {:?}", traces.processes());
+    assert!(traces.processes().len() >= 10, "eight servers, a shim, a pod: {:?}", traces.processes());
+    assert!(traces.bridge.exists());
     assert_eq!(traces.mounts(), Vec::<String>::new(), "mounts of the node are the node's own");
     drop(world);
     say(&format!("a node cluster was Ready in {:.1} s", cluster.took().as_secs_f64()));
@@ -240,12 +241,18 @@ fn waiting(pod: &Pod) -> Option<&str> {
 struct Traces {
     folder: PathBuf,
     cgroup: String,
+    bridge: PathBuf,
 }
 
 impl Traces {
     fn of(cluster: &NodeCluster) -> Self {
         let slot = fs::read_to_string(cluster.folder().join("slot")).unwrap();
-        Self { folder: cluster.folder().to_owned(), cgroup: format!("/tidegate-{}/", slot.trim()) }
+        let slot = slot.trim();
+        Self {
+            folder: cluster.folder().to_owned(),
+            cgroup: format!("/tidegate-{slot}/"),
+            bridge: format!("/sys/class/net/tidegate{slot}").into(),
+        }
     }
 
     /// The command lines of all processes in its cgroup.
@@ -276,6 +283,7 @@ impl Traces {
         assert_eq!(self.processes(), Vec::<String>::new());
         assert_eq!(self.mounts(), Vec::<String>::new());
         assert_eq!(self.cgroups(), Vec::<PathBuf>::new());
+        assert!(!self.bridge.exists());
         assert!(!self.folder.exists());
     }
 }

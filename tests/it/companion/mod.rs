@@ -4,7 +4,7 @@
 mod events;
 mod following;
 mod policy_ref;
-mod real;
+pub mod real;
 mod references;
 mod watches;
 mod world;

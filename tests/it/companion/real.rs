@@ -16,7 +16,7 @@ const SUITE: &str = "an imagePolicy target beside Flux";
 const IMAGES: [&str; 2] = ["app", "worker"];
 
 /// A set that borrows its images from Flux, with a target that ends when Kustomization `apps` has applied the commit.
-fn release_set(namespace: &str) -> Value {
+pub fn release_set(namespace: &str) -> Value {
     let images = IMAGES.map(|name| json!({"name": name, "imageRepositoryRef": {"name": name}}));
     json!({
         "apiVersion": "tidegate.dev/v1alpha1", "kind": "ReleaseSet",
@@ -39,7 +39,7 @@ fn release_set(namespace: &str) -> Value {
 }
 
 /// A Git repository whose Deployments take their tag from ImagePolicy `shop`, applied and committed to.
-async fn wiring(world: &World) -> crate::flux::git::Repository {
+pub async fn wiring(world: &World) -> crate::flux::git::Repository {
     let names = IMAGES.map(|name| format!("acme/{name}"));
     let repositories = IMAGES.map(|name| world.repository(name));
     let images: Vec<_> = names.iter().zip(&repositories).map(|(name, to)| (&**name, &**to)).collect();

@@ -108,3 +108,43 @@ async fn each_reference_is_read_once_in_a_reconcile() {
     assert!(reconciles >= 1, "the interval is over once");
     assert_eq!((reads("app"), reads("worker")), (reconciles, reconciles));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_seen_at_an_earlier_place_is_no_evidence_for_a_later_one() {
+    let world = World::start(referring()).await;
+    world.push_both("main-1");
+    for name in ["app", "worker"] {
+        world.image_repository(name, json!({})).await;
+    }
+    world.wait_promoted("main-1").await;
+    // The worker of main-2 is where it was always looked for; then the ImageRepository names another place.
+    world.scan("worker", "1", &world.now()).await;
+    world.push("worker", "main-2");
+    world.scan("worker", "2", &world.now()).await;
+    world
+        .wait("app of main-2 is waited for", |status| {
+            status.summary.as_ref().is_some_and(|summary| summary.images == "1/2")
+        })
+        .await;
+    let host = world.0.registry.host();
+    world.push("moved", "main-1");
+    world
+        .edit(Kind::ImageRepository, "worker", json!({"spec": {"image": format!("{host}/acme/moved")}}))
+        .await;
+    // What runs is judged at its new place, and committed again.
+    world
+        .wait("main-1 is committed from there", |status| {
+            status.promoted.as_ref().is_some_and(|promoted| {
+                let worker = promoted.images.iter().find(|image| image.name == "worker");
+                promoted.sequence == 2 && worker.is_some_and(|worker| worker.repository.ends_with("/moved"))
+            })
+        })
+        .await;
+    world.push("app", "main-2");
+    world.scan("worker", "3", &world.now()).await;
+    world.wait_said("worker linux/amd64 missing").await;
+    world.push("moved", "main-2");
+    world.wait_promoted("main-2").await;
+    assert_eq!(world.status().await.promoted.map(|promoted| promoted.sequence), Some(3));
+    assert_eq!(world.0.invariants.violations(), Vec::<String>::new());
+}

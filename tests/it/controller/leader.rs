@@ -8,8 +8,9 @@ use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::PostParams;
-use serde_json::{Value, json};
+use serde_json::json;
 use tidegate::controller::leader::Election;
+use tidegate::controller::startup::{StartError, check_lease};
 use tidegate::telemetry::clock::Clock;
 use tidegate::telemetry::metrics::Metrics;
 use tokio::time::Instant;
@@ -164,8 +165,9 @@ async fn a_stop_in_the_middle_of_a_look_hands_over_too() {
     drop(asked);
 }
 
+/// Each of the three rights is missed at the start, and not a renewal later.
 #[tokio::test]
-async fn the_rules_that_are_shipped_are_those_that_it_takes() {
+async fn a_lease_that_may_not_be_held_is_told_at_the_start() {
     let Some(plane) = ControlPlane::shared(SUITE).await else { return };
     let admin = plane.client().await;
     let namespace = plane.namespace(&admin, "lease").await;
@@ -174,26 +176,46 @@ async fn the_rules_that_are_shipped_are_those_that_it_takes() {
         let (clock, metrics) = (Clock::system(), Metrics::default());
         Election::new(client.clone(), &namespace, "tidegate".into(), "me".into(), clock, metrics)
     };
-    let refused = election().check().await.unwrap_err().to_string();
-    assert!(refused.contains("resources [\"leases\"], verbs [\"get\"]"), "{refused}");
-    let shipped = include_str!("../../../docs/install/rbac.yaml");
-    let shipped = serde_saphyr::from_multiple::<Value>(shipped).unwrap();
-    let role = shipped.into_iter().find(|object| object["kind"] == "Role").unwrap();
-    let role = json!({"metadata": {"name": "lease"}, "rules": role["rules"]});
     let binding = json!({
         "metadata": {"name": "lease"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "lease"},
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": namespace}],
     });
     let roles: Api<Role> = Api::namespaced(admin.clone(), &namespace);
-    roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
     let bindings: Api<RoleBinding> = Api::namespaced(admin.clone(), &namespace);
     bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
-    eventually("the rules hold", async || election().check().await.is_ok()).await;
     let leases: Api<Lease> = Api::namespaced(admin, &namespace);
-    // Created, and taken again after it was given back.
+    let verbs = ["get", "create", "update"];
+    for held in 0..=verbs.len() {
+        let role = json!({"metadata": {"name": "lease"}, "rules": [
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": &verbs[..held]},
+        ]});
+        // A rule without verbs is refused.
+        if held == 1 {
+            roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
+        } else if held > 1 {
+            roles
+                .replace("lease", &PostParams::default(), &serde_json::from_value(role).unwrap())
+                .await
+                .unwrap();
+        }
+        let wanted = verbs.get(held).map(|verb| format!("resources [\"leases\"], verbs [\"{verb}\"]"));
+        eventually("the next right is missed", async || {
+            match (check_lease(&election(), &namespace).await, &wanted) {
+                (Ok(()), None) => true,
+                (Err(StartError::Lease { namespace: of, source }), Some(wanted)) => {
+                    of == namespace && source.to_string().contains(wanted)
+                }
+                _ => false,
+            }
+        })
+        .await;
+        assert!(leases.list(&kube::api::ListParams::default()).await.unwrap().items.is_empty(), "a dry-run");
+    }
+    // One that is there is no hindrance, whoever holds it.
     for _ in 0..2 {
         let elected = election();
+        check_lease(&elected, &namespace).await.unwrap();
         let leadership = elected.leadership();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let electing = tokio::spawn(elected.run(async {

@@ -1,4 +1,4 @@
-//! One namespace, one registry and one controller process.
+//! One namespace, one registry and one controller process, with the rights that the chart gives it. No test may need more.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,6 +9,8 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tidegate::api::{ReleaseSet, ReleaseSetSpec, ReleaseSetStatus};
 
+use crate::cluster::audit::Request;
+use crate::cluster::chart::{Account, Chart};
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::push::Pusher;
 use crate::cluster::registry::Registry;
@@ -26,7 +28,9 @@ pub struct Real {
     pub registry: Registry,
     pub pusher: Pusher,
     pub port: u16,
-    kubeconfig: String,
+    account: Account,
+    plane: &'static ControlPlane,
+    may_be_refused: bool,
     controller: Option<Server>,
     asked: std::cell::Cell<u32>,
 }
@@ -36,14 +40,43 @@ pub struct Real {
 impl Real {
     /// A namespace and a registry, and no controller yet. `None` after one printed line when tools are missing.
     pub async fn prepare(suite: &str) -> Option<Self> {
+        Self::prepare_as(suite, async |chart, plane, client, namespace| {
+            Account::of(chart, plane.kubeconfig(), client, namespace).await
+        })
+        .await
+    }
+
+    /// The same with a release of these values; a `watchNamespace` among them becomes that of the test. What was refused is
+    /// for the test to judge.
+    pub async fn prepare_with(suite: &str, values: Value) -> Option<Self> {
+        let mut real = Self::prepare_as(suite, async move |chart, plane, client, namespace| {
+            let mut values = values.clone();
+            if !values["watchNamespace"].is_null() {
+                values["watchNamespace"] = json!(namespace);
+            }
+            Account::with(chart, plane.kubeconfig(), client, namespace, values).await
+        })
+        .await?;
+        real.may_be_refused = true;
+        Some(real)
+    }
+
+    async fn prepare_as(
+        suite: &str,
+        account: impl AsyncFn(&Chart, &ControlPlane, &Client, &str) -> Account,
+    ) -> Option<Self> {
+        let chart = Chart::require(suite)?;
         let plane = ControlPlane::shared(suite).await?;
         let registry = Registry::start(suite).await?;
         let client = plane.client().await;
         crate::crd::install(&client).await;
         let namespace = plane.namespace(&client, "real").await;
+        let account = account(&chart, plane, &client, &namespace).await;
         Some(Self {
             pusher: Pusher::new(registry.url()),
-            kubeconfig: plane.kubeconfig().display().to_string(),
+            account,
+            plane,
+            may_be_refused: false,
             port: free_port(),
             controller: None,
             asked: std::cell::Cell::new(0),
@@ -64,7 +97,7 @@ impl Real {
     pub fn arguments(&self) -> Vec<String> {
         let port = self.port;
         [
-            format!("KUBECONFIG={}", self.kubeconfig),
+            format!("KUBECONFIG={}", self.account.kubeconfig().display()),
             env!("CARGO_BIN_EXE_tidegate").to_owned(),
             "controller".to_owned(),
             format!("--watch-namespace={}", self.namespace),
@@ -76,13 +109,32 @@ impl Real {
     /// Starts the controller and waits until it watches. One that runs is killed first.
     pub async fn start_controller(&mut self) {
         self.controller = None;
+        let server = self.serve(&self.arguments()).await;
+        self.controller = Some(server);
+    }
+
+    /// A controller with these flags in the place of the namespace; it ends when it is dropped.
+    pub async fn run(&self, flags: &[&str]) -> Server {
+        let mut arguments = self.arguments();
+        arguments.retain(|argument| !argument.starts_with("--watch-namespace"));
+        arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        self.serve(&arguments).await
+    }
+
+    async fn serve(&self, arguments: &[String]) -> Server {
         let env = Path::new("/usr/bin/env");
-        let mut server = Server::start("tidegate", folder("tidegate"), env, &self.arguments()).unwrap();
+        let mut server = Server::start("tidegate", folder("tidegate"), env, arguments).unwrap();
         let ready = format!("http://127.0.0.1:{}/readyz", self.port);
         server
             .ready(async || reqwest::get(&ready).await.is_ok_and(|reply| reply.status().is_success()))
             .await;
-        self.controller = Some(server);
+        server
+    }
+
+    /// What it asked for without the right to.
+    pub fn refused(&self) -> Vec<Request> {
+        let requests = self.plane.requests(&self.account.user);
+        requests.into_iter().filter(|request| !request.is_allowed).collect()
     }
 
     /// What the controller serves under `path`.
@@ -226,5 +278,15 @@ impl Real {
             }
         });
         waited.await.unwrap_or_else(|_| panic!("{name} never carried {tag}"));
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        self.controller = None;
+        if !std::thread::panicking() && !self.may_be_refused {
+            let refused = self.refused();
+            assert!(refused.is_empty(), "the chart lacks rules for {refused:#?}");
+        }
     }
 }

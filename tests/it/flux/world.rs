@@ -17,6 +17,7 @@ use super::git::GitServer;
 use super::objects;
 use super::source::Source;
 use crate::cluster::audit::{self, State, Write};
+use crate::cluster::chart::{Account, Chart};
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::push::Pusher;
 use crate::cluster::registry::Registry;
@@ -44,6 +45,7 @@ pub struct World {
     /// Where controllers clone from and push to.
     pub git: Arc<GitServer>,
     source: Source,
+    account: Account,
 }
 
 // === impl World ===
@@ -58,7 +60,8 @@ impl World {
         let namespace = plane.namespace(&client, "flux").await;
         let source = Source::start(&client, &namespace, Arc::clone(&git)).await;
         let pusher = Pusher::new(registry.url());
-        Some(Self { client, plane, namespace, registry, pusher, git, source })
+        let account = Account::of(&Chart::require(suite)?, plane.kubeconfig(), &client, &namespace).await;
+        Some(Self { client, plane, namespace, registry, pusher, git, source, account })
     }
 
     /// The repository of a sibling in the registry.
@@ -84,13 +87,12 @@ impl World {
         self.source.chart(&self.client, &self.namespace, name, version, files).await;
     }
 
-    /// Starts the controller of Tidegate on this namespace, with the user name `tidegate` in the audit log, and waits until it
+    /// Starts the controller of Tidegate on this namespace, with the rights that the chart gives it, and waits until it
     /// watches. It ends when it is dropped.
     pub async fn tidegate(&self, flags: &[&str]) -> Server {
         let port = free_port();
-        let kubeconfig = self.plane.kubeconfig_of("tidegate", "system:masters");
         let mut arguments = vec![
-            format!("KUBECONFIG={}", kubeconfig.display()),
+            format!("KUBECONFIG={}", self.account.kubeconfig().display()),
             env!("CARGO_BIN_EXE_tidegate").to_owned(),
             "controller".to_owned(),
             format!("--watch-namespace={}", self.namespace),
@@ -238,8 +240,24 @@ impl World {
         audit::states(&self.writes().await)
     }
 
+    /// The user name of its controller, as the audit log calls it.
+    pub fn user(&self) -> &str {
+        &self.account.user
+    }
+
+    /// What the chart rendered for its controller.
+    pub fn rights(&self) -> &[Value] {
+        &self.account.objects
+    }
+
     /// Deletes what would keep the shared controllers busy after the test.
+    ///
+    /// # Panics
+    /// When Tidegate asked for something that the chart gives it no right to.
     pub async fn end(self) {
+        let requests = self.plane.requests(&self.account.user);
+        let refused: Vec<_> = requests.iter().filter(|request| !request.is_allowed).collect();
+        assert!(refused.is_empty(), "the chart lacks rules for {refused:#?}");
         for kind in
             ["ImageUpdateAutomation", "ImagePolicy", "ImageRepository", "Kustomization", "HelmRelease"]
         {

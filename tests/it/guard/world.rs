@@ -192,8 +192,7 @@ impl World {
 pub fn digest(of: &str) -> String {
     use sha2::Digest as _;
     let hash = sha2::Sha256::digest(of.as_bytes());
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    hash.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn answer(result: kube::Result<DynamicObject>) -> Answer {

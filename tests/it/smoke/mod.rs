@@ -1,10 +1,9 @@
-//! The smoke gate on a real node: the built controller, with the rights of docs/install/rbac.yaml and no others, judges
+//! The smoke gate on a real node: the built controller, with the rights that the chart gives it and no others, judges
 //! images that a real container runtime pulls from a real registry and runs.
 //!
 //! Each case has a namespace and a controller of its own on one shared cluster, and all cases of a file run beside one
 //! another: what they do is wait for pods. `TIDEGATE_SMOKE_CASE=NAME` plays the cases whose name holds NAME.
 
-mod access;
 mod disruptions;
 mod gates;
 mod hindrances;
@@ -22,6 +21,7 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, join_all};
 
+use crate::cluster::chart::Chart;
 use crate::cluster::node::NodeCluster;
 
 /// Name of this suite in the line that says why it is skipped.
@@ -39,6 +39,9 @@ use cases;
 /// Plays the cases beside one another, and names those that failed; each has said why by then.
 async fn play(cases: &[Case]) {
     let Some(cluster) = NodeCluster::shared(SUITE).await else { return };
+    if Chart::require(SUITE).is_none() {
+        return;
+    }
     let chosen = cases.iter().filter(|(name, _)| is_chosen(name));
     let played = chosen.map(|(name, case)| async move {
         let ended = AssertUnwindSafe(case(cluster)).catch_unwind().await;

@@ -1,7 +1,7 @@
 //! One namespace, one ReleaseSet, one controller process.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use tidegate::api::v1alpha1::{GateStatus, VerdictStatus};
 use tidegate::api::{ReleaseSet, ReleaseSetSpec, ReleaseSetStatus};
 use tidegate::embedded::image::Index;
 
-use super::access;
 use super::gates::{gate_saying, runs, verdict_on};
 use super::seen::Seen;
+use crate::cluster::chart::{Account, Chart};
 use crate::cluster::node::NodeCluster;
 use crate::cluster::probe::ProbeImage;
 use crate::cluster::push::Pusher;
@@ -42,8 +42,7 @@ pub struct World {
     pusher: Pusher,
     host: String,
     port: u16,
-    files: PathBuf,
-    kubeconfig: PathBuf,
+    account: Account,
     controller: Option<Server>,
 }
 
@@ -63,8 +62,8 @@ impl World {
     pub async fn prepare(cluster: &NodeCluster) -> Self {
         let client = cluster.client().await;
         let namespace = cluster.namespace(&client, "smoke").await;
-        let files = folder("smoke");
-        let kubeconfig = access::kubeconfig(cluster, &client, &files).await;
+        let chart = Chart::require(super::SUITE).expect("asked for before any case is played");
+        let account = Account::of(&chart, &cluster.kubeconfig(), &client, &namespace).await;
         Self {
             seen: Seen::start(&client, &namespace),
             pusher: cluster.pusher(),
@@ -73,8 +72,7 @@ impl World {
             controller: None,
             client,
             namespace,
-            files,
-            kubeconfig,
+            account,
         }
     }
 
@@ -93,7 +91,7 @@ impl World {
     /// Starts the controller and waits until it watches.
     pub async fn start_controller(&mut self) {
         let arguments = [
-            format!("KUBECONFIG={}", self.kubeconfig.display()),
+            format!("KUBECONFIG={}", self.account.kubeconfig().display()),
             env!("CARGO_BIN_EXE_tidegate").to_owned(),
             "controller".to_owned(),
             format!("--watch-namespace={}", self.namespace),
@@ -287,11 +285,5 @@ impl World {
             self.api::<Job>().list(&ListParams::default()).await.unwrap().items.is_empty().then_some(())
         })
         .await;
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.files);
     }
 }

@@ -8,6 +8,7 @@
 //	trap                from here on SIGTERM ends it with 0, as a careful service does
 //	ignore              from here on SIGTERM is ignored
 //	serve PORT          from here on answers HTTP; /healthz says 200
+//	forward DEVICE ADDRESS TARGET   from here on passes connections that come in by DEVICE to ADDRESS on to TARGET
 //	sicken              from here on /healthz says 503
 //	eat                 takes memory until it is killed
 //	write PATH          writes a file; ends with 1 when it cannot
@@ -20,7 +21,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"os/signal"
@@ -79,6 +82,8 @@ func step(name string, next func() string) {
 		signal.Ignore(syscall.SIGTERM)
 	case "serve":
 		serve(next())
+	case "forward":
+		forward(next(), next(), next())
 	case "sicken":
 		sick.Store(true)
 	case "eat":
@@ -147,6 +152,47 @@ func answer(connection net.Conn) {
 		}
 	}
 	_, _ = connection.Write([]byte("HTTP/1.1 " + status + "\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))
+}
+
+// Bound to the device, it is not there for packets that come in by any other, whatever address they are sent to.
+func forward(device, address, target string) {
+	config := net.ListenConfig{Control: func(_, _ string, connection syscall.RawConn) error {
+		var refused error
+		err := connection.Control(func(descriptor uintptr) {
+			refused = syscall.SetsockoptString(int(descriptor), syscall.SOL_SOCKET, syscall.SO_BINDTODEVICE, device)
+		})
+		return errors.Join(err, refused)
+	}}
+	listener, err := config.Listen(context.Background(), "tcp", address)
+	check(err)
+	go func() {
+		for {
+			connection, err := listener.Accept()
+			check(err)
+			go pass(connection.(*net.TCPConn), target)
+		}
+	}()
+	say("forwarding " + address + " to " + target)
+}
+
+func pass(client *net.TCPConn, target string) {
+	defer client.Close()
+	connection, err := net.DialTimeout("tcp", target, 5*time.Second)
+	if err != nil {
+		say(err.Error())
+		return
+	}
+	server := connection.(*net.TCPConn)
+	defer server.Close()
+	answered := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(client, server)
+		_ = client.CloseWrite()
+		close(answered)
+	}()
+	_, _ = io.Copy(server, client)
+	_ = server.CloseWrite()
+	<-answered
 }
 
 func eat() {
