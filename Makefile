@@ -61,13 +61,13 @@ generate: ## Write the files that are generated from the source
 	cargo run --quiet -- crd > $(CRD).new
 	@mv $(CRD).new $(CRD)
 	@cp $(CRD) $(CHART_CRD)
-	TIDEGATE_GENERATE=1 cargo test --quiet --test it -- chart::readme::the_readme
+	TIDEGATE_GENERATE=1 cargo test --quiet --test it -- chart::readme::the_readme docs::reference
 
 .PHONY: check-generated
 check-generated: ## Fail when a generated file is stale
 	@cargo run --quiet -- crd | diff -u $(CRD) - || { echo "$(CRD) is stale; run: make generate" >&2; exit 1; }
 	@cmp $(CRD) $(CHART_CRD) || { echo "$(CHART_CRD) is stale; run: make generate" >&2; exit 1; }
-	@cargo test --quiet --test it -- chart::readme::the_readme
+	@cargo test --quiet --test it -- chart::readme::the_readme docs::reference
 
 .PHONY: manifests
 manifests: ## Render the chart into dist/install.yaml, for those who install without Helm

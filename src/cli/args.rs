@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::api::duration;
+use crate::cli::completions::CompletionsFor;
 use crate::cli::doctor::args::DoctorArgs;
 use crate::cli::exit;
 use crate::cli::hands::args::{PinArgs, RetryArgs, SetsArgs, SkipArgs};
@@ -75,8 +76,10 @@ pub enum Command {
     /// Find out what will not work, or will be undone, about ReleaseSets in a cluster
     #[command(
         after_help = "Exit codes: 0 no check failed (warnings are no failures), 1 a check failed or there was an error, 2 usage",
-        long_about = "Checks ReleaseSets of the cluster that kubectl uses: who set suspend, pin and skip and whether Git \
-                      undoes them, conditions, targets. Each finding says what, why and what to do. Reads only."
+        long_about = "Checks the installation in the cluster that kubectl uses, the namespaces that hold ReleaseSets, and the \
+                      ReleaseSets: the CRD, who leads, rights, the guard, fields that Git undoes, conditions, targets, \
+                      deadlocks and suspended objects of Flux, markers, patterns, registries, clocks. Each finding says \
+                      what, why and what to do; what cannot be read is said to be unknown. Reads only."
     )]
     Doctor(DoctorArgs),
     /// Hold ReleaseSets: no commit, no new test, no target write until `resume`
@@ -137,6 +140,21 @@ pub enum Command {
     Lint(LintArgs),
     /// Print the CRD, for `kubectl apply --server-side -f -`
     Crd,
+    /// Print the script by which a shell or kubectl completes commands
+    #[command(
+        after_help = "Exit codes: 0 done, 1 error, 2 usage",
+        long_about = "Prints the script by which a shell completes commands and options. For bash: \
+                      `source <(tidegate completions bash)`. For `kubectl tidegate`, save what `completions kubectl` \
+                      prints as an executable kubectl_complete-tidegate on the PATH."
+    )]
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands into a folder
+    #[command(
+        after_help = "Exit codes: 0 done, 1 error, 2 usage",
+        long_about = "Prints the manual page tidegate(1): `tidegate man | man -l -`. With DIR it writes that page and one \
+                      for each command, such as tidegate-check.1, into the folder."
+    )]
+    Man(ManArgs),
     /// Run the controller in a cluster, or against the one that kubectl uses
     Controller(ControllerArgs),
     /// Replay the incident, then its prevention, on an embedded registry and cluster
@@ -292,6 +310,22 @@ pub enum LintFormat {
     Text,
     /// For programs
     Json,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// Who completes
+    #[arg(value_name = "SHELL")]
+    pub shell: CompletionsFor,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write the pages into this folder, which must exist
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 /// Arguments of `controller`.

@@ -4,7 +4,7 @@
 //!   args ─▶ check ─▶ input (file ─▶ spec, policy) ─▶ controller::look (the controller's eyes)
 //!      │             credential_helper (the user's docker config file)
 //!      │             judge (decision ─▶ contract::Report, exit code, hint) ─▶ render ─▶ printer
-//!      ├──▶ lint, crd, ping (registry::Client::probe)
+//!      ├──▶ lint, crd, completions, man, ping (registry::Client::probe)
 //!      ├──▶ cluster ─▶ explain, doctor (read), hands (a person's changes of a set; managed: who set what)
 //!      └──▶ controller, demo
 //! ```
@@ -14,6 +14,7 @@
 pub mod args;
 pub mod check;
 pub mod cluster;
+pub mod completions;
 pub mod contract;
 pub mod controller;
 pub mod crd;
@@ -29,7 +30,9 @@ mod hint;
 pub mod input;
 mod judge;
 pub mod lint;
+pub mod man;
 pub mod managed;
+pub mod markers;
 pub mod ping;
 pub mod printer;
 mod render;
@@ -101,6 +104,8 @@ fn dispatch(command: Command, context: &Context) -> Result<u8> {
         Command::Registry(RegistryCommand::Ping(args)) => ping::run(&args, context),
         Command::Lint(args) => lint::run(&args, context),
         Command::Crd => crd::run(context),
+        Command::Completions(args) => completions::run(args.shell, context),
+        Command::Man(args) => man::run(&args, context),
         Command::Controller(args) => controller::run(&args, context),
         Command::Demo(args) => demo::run(&args, context),
     }

@@ -12,7 +12,7 @@ use crate::controller::context::{ApiError, within_deadline};
 use crate::controller::leader::Election;
 
 /// Name of our CRD.
-const CRD_NAME: &str = "releasesets.tidegate.dev";
+pub const CRD_NAME: &str = "releasesets.tidegate.dev";
 /// Longest wait for a connection to the API server: as for a registry, several SYN retries.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most missing fields that are named: the first tells which version is installed.
@@ -70,7 +70,7 @@ pub async fn check_crd(client: &Client) -> Result<(), StartError> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     let read = within_deadline("read the CRD of ReleaseSet", definitions.get_opt(CRD_NAME)).await?;
     let installed = read.ok_or(StartError::CrdAbsent)?;
-    let missing = missing_status_fields(&status_schema(&crd::crd()), &status_schema(&installed));
+    let missing = missing_fields("status", &status_schema(&crd::crd()), &status_schema(&installed));
     if missing.is_empty() { Ok(()) } else { Err(StartError::CrdOutdated(missing.join(", "))) }
 }
 
@@ -108,15 +108,34 @@ pub async fn check_selector(
     }
 }
 
+/// How an installed CRD differs from the one of this program: fields that it lacks, and fields that only it has. At most
+/// five of each are named.
+pub fn crd_difference(installed: &CustomResourceDefinition) -> (Vec<String>, Vec<String>) {
+    let (ours, theirs) = (schema(&crd::crd()), schema(installed));
+    let mut difference = (Vec::new(), Vec::new());
+    for part in ["spec", "status"] {
+        let (ours, theirs) = (&ours["properties"][part], &theirs["properties"][part]);
+        difference.0.extend(missing_fields(part, ours, theirs));
+        difference.1.extend(missing_fields(part, theirs, ours));
+    }
+    difference.0.truncate(NAMED_MAX);
+    difference.1.truncate(NAMED_MAX);
+    difference
+}
+
 fn status_schema(definition: &CustomResourceDefinition) -> Value {
+    schema(definition).pointer("/properties/status").cloned().unwrap_or_default()
+}
+
+fn schema(definition: &CustomResourceDefinition) -> Value {
     let version = definition.spec.versions.iter().find(|version| version.name == "v1alpha1");
     let schema = version.and_then(|version| version.schema.as_ref());
     let schema = schema.and_then(|schema| serde_json::to_value(schema).ok()).unwrap_or_default();
-    schema.pointer("/openAPIV3Schema/properties/status").cloned().unwrap_or_default()
+    schema.get("openAPIV3Schema").cloned().unwrap_or_default()
 }
 
 /// Paths of properties that `ours` has and `installed` lacks.
-fn missing_status_fields(ours: &Value, installed: &Value) -> Vec<String> {
+fn missing_fields(root: &str, ours: &Value, installed: &Value) -> Vec<String> {
     fn walk(path: &str, ours: &Value, installed: &Value, missing: &mut Vec<String>) {
         for (name, property) in ours["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{name}");
@@ -131,7 +150,7 @@ fn missing_status_fields(ours: &Value, installed: &Value) -> Vec<String> {
         }
     }
     let mut missing = Vec::new();
-    walk("status", ours, installed, &mut missing);
+    walk(root, ours, installed, &mut missing);
     missing
 }
 
@@ -142,10 +161,10 @@ mod tests {
     #[test]
     fn an_older_crd_is_told_by_the_fields_it_lacks() {
         let ours = status_schema(&crd::crd());
-        assert!(missing_status_fields(&ours, &ours).is_empty());
+        assert!(missing_fields("status", &ours, &ours).is_empty());
         let mut older = ours.clone();
         older["properties"].as_object_mut().unwrap().remove("floor");
         older["properties"]["candidates"]["items"]["properties"].as_object_mut().unwrap().remove("digests");
-        assert_eq!(missing_status_fields(&ours, &older), ["status.candidates[].digests", "status.floor"]);
+        assert_eq!(missing_fields("status", &ours, &older), ["status.candidates[].digests", "status.floor"]);
     }
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
 use tokio::time::Instant;
 
 use crate::model::sighting::{Doubt, DoubtKind};
@@ -43,6 +45,8 @@ pub struct Probe {
     pub manifest: Option<(Tag, Sighting<Head>)>,
     /// Headers about the registry's rate limit by lower-case name, at most 80 characters each.
     pub rate_limit: BTreeMap<String, String>,
+    /// The last answer's `Date` and when it had come, by our clock; `None` when none had one.
+    pub date: Option<(Timestamp, Timestamp)>,
 }
 
 /// The first page of a tag list.
@@ -109,7 +113,7 @@ impl Session<'_> {
         let started = Instant::now();
         let reply = self.shared.transport.send(ask).await;
         let reply = reply.map_err(|failure| failure.doubt(self.place.host(), &subject))?;
-        probe.note(&reply, started.elapsed());
+        probe.note(&reply, started.elapsed(), self.shared.clock.now());
         let challenges = reply.headers.get_all(header::WWW_AUTHENTICATE).iter();
         probe.challenge = challenge::strongest(challenges.filter_map(|value| value.to_str().ok()));
         let content_type = reply.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -153,7 +157,7 @@ impl Session<'_> {
         let ask = self.request(Verb::Head, RequestKind::Manifest, tag.as_str());
         let started = Instant::now();
         let answer = self.ask(ask, &subject).await?;
-        probe.note(&answer.reply, started.elapsed());
+        probe.note(&answer.reply, started.elapsed(), self.shared.clock.now());
         match answer.reply.status {
             StatusCode::OK => {
                 let named = answer.reply.headers.get("docker-content-digest");
@@ -181,6 +185,7 @@ impl Probe {
             tags: Sighting::Missing,
             manifest: None,
             rate_limit: BTreeMap::new(),
+            date: None,
         }
     }
 
@@ -195,7 +200,10 @@ impl Probe {
         manifest.filter(|head| !head.is_present()).unwrap_or_else(|| self.tags.clone().map(|_| ()))
     }
 
-    fn note(&mut self, reply: &Reply, took: Duration) {
+    fn note(&mut self, reply: &Reply, took: Duration, now: Timestamp) {
+        let date = reply.headers.get(header::DATE).and_then(|value| value.to_str().ok());
+        let date = date.and_then(|text| DateTimeParser::new().parse_timestamp(text).ok());
+        self.date = date.map(|date| (date, now)).or(self.date);
         self.http_version = Some(format!("{:?}", reply.version));
         self.round_trip = Some(took);
         self.take_limits(&reply.headers);

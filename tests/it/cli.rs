@@ -2,6 +2,7 @@
 
 mod check;
 mod cluster;
+mod completions;
 mod explain;
 pub mod fixture;
 pub mod hands;
@@ -22,6 +23,9 @@ fn help_says_what_it_does_and_every_exit_code() {
     insta::assert_snapshot!("help_lint", call(&["lint", "--help"]).whole());
     insta::assert_snapshot!("help_explain", call(&["explain", "--help"]).whole());
     for command in ["doctor", "suspend", "resume", "pin", "unpin", "skip"] {
+        insta::assert_snapshot!(format!("help_{command}"), call(&[command, "--help"]).whole());
+    }
+    for command in ["completions", "man"] {
         insta::assert_snapshot!(format!("help_{command}"), call(&[command, "--help"]).whole());
     }
     insta::assert_snapshot!("help_retry", call(&["retry", "--help"]).whole());

@@ -10,9 +10,9 @@ use kube::api::{ListParams, PostParams};
 use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use tidegate::api::{ReleaseSet, ReleaseSetStatus};
 use tidegate::api::crd::crd;
 use tidegate::api::status::{lost_fields, merge_into};
+use tidegate::api::{ReleaseSet, ReleaseSetStatus};
 
 use crate::cluster::control_plane::ControlPlane;
 

@@ -17,6 +17,8 @@ mod controller;
 #[cfg(test)]
 mod crd;
 #[cfg(test)]
+mod docs;
+#[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod flux;

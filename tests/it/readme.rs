@@ -1,4 +1,4 @@
-//! What the front page shows is what the commands print, and what the pages show can be applied.
+//! The demo of the front page is what the command prints, and objects that pages show can be applied.
 
 use std::process::Command;
 
@@ -19,17 +19,6 @@ fn the_demo_prints_what_the_readme_shows() {
     );
 }
 
-#[test]
-fn files_that_the_readme_links_to_exist() {
-    let links = README.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
-    let files: Vec<&str> = links.map(|(link, _)| link).filter(|link| !link.contains("://")).collect();
-    assert!(files.len() >= 5, "only {files:?}");
-    for file in files {
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        assert!(path.exists(), "README.md links to {file}");
-    }
-}
-
 /// The blocks of a page that are YAML.
 fn yaml_blocks(page: &str) -> Vec<&str> {
     let blocks = page.split("```yaml\n").skip(1);
@@ -45,10 +34,8 @@ fn objects(block: &str) -> Vec<serde_json::Value> {
 
 #[test]
 fn every_yaml_block_of_the_pages_parses_and_every_release_set_lints() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/how-to");
     let (mut blocks, mut sets) = (0, 0);
-    for entry in std::fs::read_dir(folder).expect("the folder is there") {
-        let path = entry.expect("it can be listed").path();
+    for path in crate::docs::paths() {
         let page = std::fs::read_to_string(&path).expect("pages are UTF-8");
         for block in yaml_blocks(&page) {
             blocks += 1;

@@ -20,6 +20,7 @@ const SEQUENCES: &[(u8, &str)] = &[
     (14, "a candidate that is gone waits for ever"),
     (18, "two builds of one tag are blended, or a late platform is an alarm"),
     (19, "a spec edit in mid-flight tears the promoted release"),
+    (25, "a set waits for what waits for it, or a key that is no variable fails a build"),
 ];
 
 /// How many tests hold each number.

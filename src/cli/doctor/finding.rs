@@ -11,6 +11,10 @@ use crate::cli::render::{Mark, aligned, one_line};
 pub enum Severity {
     /// As it should be.
     Ok,
+    /// As it was chosen, and worth knowing.
+    Info,
+    /// It could not be told, and `what` says why. Never a guess.
+    Unknown,
     /// It works, and may surprise.
     Warn,
     /// It does not work until somebody does something.
@@ -21,7 +25,9 @@ pub enum Severity {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// `metadata.name` of the set.
+    /// Namespace that it is about; empty where it is about the installation.
+    pub namespace: String,
+    /// `metadata.name` of the set; empty where it is about the installation or the namespace.
     pub release_set: String,
     /// Name of the check.
     pub check: &'static str,
@@ -35,14 +41,14 @@ pub struct Finding {
     pub next: Option<String>,
 }
 
-/// Everything that was found in one namespace: what `doctor -o json` prints. Fields may be added, none changes its
+/// Everything that was found: what `doctor -o json` prints. Fields may be added, none changes its
 /// name, type or meaning.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
-    /// The namespace.
+    /// The namespace; empty for all of them.
     pub namespace: String,
-    /// In the order of sets, then of checks.
+    /// Of the installation, of namespaces, then of sets; each in the order of checks.
     pub findings: Vec<Finding>,
 }
 
@@ -53,6 +59,8 @@ impl Severity {
     pub fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Info => "info",
+            Self::Unknown => "unknown",
             Self::Warn => "warn",
             Self::Fail => "fail",
         }
@@ -61,7 +69,8 @@ impl Severity {
     fn tone(self) -> Tone {
         match self {
             Self::Ok => Tone::Good,
-            Self::Warn => Tone::Doubtful,
+            Self::Info => Tone::Plain,
+            Self::Unknown | Self::Warn => Tone::Doubtful,
             Self::Fail => Tone::Bad,
         }
     }
@@ -73,6 +82,7 @@ impl Finding {
     /// A finding whose set and check are filled in by who runs the check. `what` may hold text of the cluster.
     pub fn new(severity: Severity, what: impl AsRef<str>) -> Self {
         Self {
+            namespace: String::new(),
             release_set: String::new(),
             check: "",
             severity,
@@ -82,11 +92,27 @@ impl Finding {
         }
     }
 
+    /// What could not be told: `what` names it, `why` is the reason.
+    pub fn untold(what: &str, why: &str) -> Self {
+        Self::new(Severity::Unknown, format!("could not be told: {what}")).because(why)
+    }
+
     /// Adds why it is so, or what follows.
     #[must_use]
     pub fn because(mut self, why: impl AsRef<str>) -> Self {
         self.why = Some(one_line(why.as_ref()));
         self
+    }
+
+    /// What it is about: the set, or `-`; with its namespace where there are several.
+    fn subject(&self, is_of_all: bool) -> String {
+        match (self.namespace.as_str(), self.release_set.as_str()) {
+            ("", "") => "-".to_owned(),
+            (namespace, "") if is_of_all => namespace.to_owned(),
+            (_, "") => "-".to_owned(),
+            (namespace, set) if is_of_all => format!("{namespace}/{set}"),
+            (_, set) => set.to_owned(),
+        }
     }
 
     /// Adds what to do next.
@@ -107,11 +133,12 @@ impl Report {
 
     /// For people: one line for each finding, with why and what next below those that are not ok.
     pub fn table(&self, palette: Palette) -> String {
+        let is_of_all = self.namespace.is_empty();
         let mut rows = vec![Vec::from(["RESULT", "SET", "CHECK", "FINDING"].map(Mark::heading))];
         rows.extend(self.findings.iter().map(|finding| {
             vec![
                 Mark { text: finding.severity.word().to_owned(), tone: finding.severity.tone() },
-                Mark::plain(&finding.release_set),
+                Mark::plain(&finding.subject(is_of_all)),
                 Mark::plain(finding.check),
                 Mark::plain(&finding.what),
             ]

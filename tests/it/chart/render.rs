@@ -7,8 +7,8 @@ use std::process::Command;
 
 use clap::Parser as _;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tidegate::cli::args::{Cli, Command as Subcommand, ControllerArgs};
 use tidegate::controller::leader::election::lease_name;
@@ -60,7 +60,9 @@ async fn restricted(client: &Client, name: &str) {
 
 #[tokio::test]
 async fn everything_is_accepted_with_the_defaults_and_with_each_example() {
-    let (Some(chart), Some(plane)) = (Chart::require(SUITE), ControlPlane::shared(SUITE).await) else { return };
+    let (Some(chart), Some(plane)) = (Chart::require(SUITE), ControlPlane::shared(SUITE).await) else {
+        return;
+    };
     let client = plane.client().await;
     restricted(&client, RELEASE).await;
     let pods: Api<Pod> = Api::namespaced(client.clone(), RELEASE);
@@ -141,19 +143,21 @@ fn a_value_that_is_wrong_is_refused_with_its_name() {
     }
 }
 
+/// Objects of a schema that name their keys and let others in.
+fn open(path: &str, schema: &Value, found: &mut Vec<String>) {
+    if schema["properties"].is_object() && schema["additionalProperties"] != false {
+        found.push(path.to_owned());
+    }
+    for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+        open(&format!("{path}.{name}"), property, found);
+    }
+}
+
 /// Every object of the schema says which keys it has, or holds what Kubernetes checks.
 #[test]
 fn the_schema_refuses_what_it_does_not_know_at_every_level() {
     let text = fs::read_to_string(Chart::folder().join("values.schema.json")).unwrap();
     let schema: Value = serde_json::from_str(&text).unwrap();
-    fn open(path: &str, schema: &Value, found: &mut Vec<String>) {
-        if schema["properties"].is_object() && schema["additionalProperties"] != false {
-            found.push(path.to_owned());
-        }
-        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
-            open(&format!("{path}.{name}"), property, found);
-        }
-    }
     let mut found = Vec::new();
     open("", &schema, &mut found);
     assert!(found.is_empty(), "additionalProperties is not false at {found:?}");
@@ -206,7 +210,8 @@ fn shards_have_arguments_and_leases_of_their_own() {
     let (_, values) = cases().into_iter().find(|(name, _)| name == "shards-values.yaml").unwrap();
     let objects = render(&chart, &values);
     let deployments = of_kind(&objects, "Deployment");
-    let names: Vec<_> = deployments.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
+    let names: Vec<_> =
+        deployments.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["tidegate-a", "tidegate-rest"]);
     let leases: BTreeSet<String> = deployments
         .iter()
@@ -217,7 +222,10 @@ fn shards_have_arguments_and_leases_of_their_own() {
     let labels = |object: &Value| object["spec"]["selector"]["matchLabels"].clone();
     assert_ne!(labels(deployments[0]), labels(deployments[1]));
     let budgets = of_kind(&objects, "PodDisruptionBudget");
-    assert_eq!(budgets.into_iter().map(labels).collect::<Vec<_>>(), deployments.into_iter().map(labels).collect::<Vec<_>>());
+    assert_eq!(
+        budgets.into_iter().map(labels).collect::<Vec<_>>(),
+        deployments.into_iter().map(labels).collect::<Vec<_>>()
+    );
 }
 
 #[test]
@@ -241,27 +249,39 @@ fn one_namespace_is_served_without_a_right_in_others() {
 fn people_get_release_sets_and_never_their_status() {
     let Some(chart) = Chart::require(SUITE) else { return };
     let objects = render(&chart, &json!({}));
-    let aggregated = |role: &&&Value| role["metadata"]["labels"].as_object().unwrap().keys().any(|key| key.contains("aggregate-to"));
+    let aggregated = |role: &&&Value| {
+        role["metadata"]["labels"].as_object().unwrap().keys().any(|key| key.contains("aggregate-to"))
+    };
     let roles = of_kind(&objects, "ClusterRole");
     let people: Vec<_> = roles.iter().filter(aggregated).collect();
     assert_eq!(people.len(), 2);
-    assert!(people.iter().all(|role| role["rules"].to_string().contains("releasesets") && !role["rules"].to_string().contains("status")));
+    assert!(people.iter().all(|role| role["rules"].to_string().contains("releasesets")
+        && !role["rules"].to_string().contains("status")));
     let bound = of_kind(&objects, "ClusterRoleBinding");
-    assert!(bound.iter().all(|binding| people.iter().all(|role| role["metadata"]["name"] != binding["roleRef"]["name"])));
+    assert!(
+        bound
+            .iter()
+            .all(|binding| people.iter().all(|role| role["metadata"]["name"] != binding["roleRef"]["name"]))
+    );
 }
 
 /// The file that the template takes is what the command prints, and Helm leaves it at `helm uninstall`.
 #[test]
 fn the_definition_is_the_commands_own_and_is_kept() {
     let copy = fs::read_to_string(Chart::folder().join("files/crds.yaml")).unwrap();
-    assert!(copy == tidegate::api::crd::crd_yaml().unwrap(), "charts/tidegate/files is stale; run: make generate");
+    assert!(
+        copy == tidegate::api::crd::crd_yaml().unwrap(),
+        "charts/tidegate/files is stale; run: make generate"
+    );
     let Some(chart) = Chart::require(SUITE) else { return };
     let objects = render(&chart, &json!({}));
     let [definition] = of_kind(&objects, "CustomResourceDefinition").try_into().unwrap();
     assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
     let ours = serde_json::to_value(tidegate::api::crd::crd()).unwrap();
     assert_eq!(definition["spec"], ours["spec"]);
-    assert!(of_kind(&render(&chart, &json!({"crds": {"install": false}})), "CustomResourceDefinition").is_empty());
+    assert!(
+        of_kind(&render(&chart, &json!({"crds": {"install": false}})), "CustomResourceDefinition").is_empty()
+    );
 }
 
 /// What Artifact Hub shows is a ReleaseSet that `lint` accepts, for the version that is shipped.
@@ -270,7 +290,8 @@ fn the_annotations_tell_of_what_is_shipped() {
     let text = fs::read_to_string(Chart::folder().join("Chart.yaml")).unwrap();
     let chart: Value = serde_saphyr::from_str(&text).unwrap();
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
-    let annotation = |name: &str| chart["annotations"][format!("artifacthub.io/{name}")].as_str().unwrap().to_owned();
+    let annotation =
+        |name: &str| chart["annotations"][format!("artifacthub.io/{name}")].as_str().unwrap().to_owned();
     let list = |name: &str| serde_saphyr::from_str::<Vec<Value>>(&annotation(name)).unwrap();
     for set in list("crdsExamples") {
         let spec = serde_json::from_value(set["spec"].clone()).unwrap();

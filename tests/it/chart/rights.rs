@@ -79,8 +79,7 @@ async fn credentials(world: &World) {
 
 /// A spec of app and worker with a registry that wants credentials.
 fn spec(world: &World) -> Value {
-    let images =
-        ["app", "worker"].map(|name| json!({"name": name, "repository": world.repository(name)}));
+    let images = ["app", "worker"].map(|name| json!({"name": name, "repository": world.repository(name)}));
     json!({
         "interval": "10s",
         "images": images,
@@ -141,8 +140,7 @@ async fn asked(world: &World, right: Right<'_>) {
 
 fn is_used((group, resource, verb): Right<'_>, requests: &BTreeSet<Request>) -> bool {
     requests.iter().any(|request| {
-        request.is_allowed
-            && (&*request.group, &*request.resource, &*request.verb) == (group, resource, verb)
+        request.is_allowed && (&*request.group, &*request.resource, &*request.verb) == (group, resource, verb)
     })
 }
 
@@ -197,7 +195,8 @@ fn an_unused_right_of_a_bound_role_is_found() {
         namespace: String::new(),
         is_allowed,
     };
-    let requests = [("pods", "get", true), ("pods", "list", true), ("secrets", "get", true), ("secrets", "list", false)];
+    let requests =
+        [("pods", "get", true), ("pods", "list", true), ("secrets", "get", true), ("secrets", "list", false)];
     let requests = requests.map(|(resource, verb, is_allowed)| request(resource, verb, is_allowed)).into();
     assert_eq!(unused(&objects, &requests), [("", "secrets", "list")]);
 }

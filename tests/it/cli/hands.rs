@@ -215,7 +215,7 @@ async fn the_seventeenth_dismissal_is_refused_while_all_are_needed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_looks_at_one_set_or_all() {
     let kube = Kube::with_crd("doctor").await;
-    let none = kube.call(&["doctor"]).await;
+    let none = kube.call(&["doctor", "--no-registry"]).await;
     insta::assert_snapshot!("doctor_none", none.whole());
     kube.create("shop").await;
     kube.create("bakery").await;
@@ -224,14 +224,14 @@ async fn the_doctor_looks_at_one_set_or_all() {
     let mut status = promoted();
     status["conditions"] = json!([ready]);
     kube.set_status("shop", status).await;
-    insta::assert_snapshot!("doctor_all", kube.call(&["doctor"]).await.whole());
-    let one = kube.call(&["doctor", "shop", "-n", "acme"]).await;
+    insta::assert_snapshot!("doctor_all", kube.call(&["doctor", "--no-registry"]).await.whole());
+    let one = kube.call(&["doctor", "shop", "-n", "acme", "--no-registry"]).await;
     assert!(one.code == 0 && !one.stdout.contains("bakery"), "{}", one.whole());
-    let json = kube.call(&["doctor", "-o", "json"]).await;
+    let json = kube.call(&["doctor", "-o", "json", "--no-registry"]).await;
     let report: Value = serde_json::from_str(&json.stdout).unwrap();
     assert_eq!((json.code, &report["namespace"]), (1, &json!("acme")));
     let keys: Vec<&String> = report["findings"][0].as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["check", "next", "releaseSet", "severity", "what", "why"]);
+    assert_eq!(keys, ["check", "namespace", "next", "releaseSet", "severity", "what", "why"]);
     let unknown = kube.call(&["doctor", "shop2"]).await;
     assert!(
         unknown.code == 1 && unknown.stderr.contains("there is no ReleaseSet shop2"),

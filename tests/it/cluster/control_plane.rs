@@ -45,6 +45,11 @@ impl ControlPlane {
         Some(SHARED.get_or_init(|| Self::start(tools)).await)
     }
 
+    /// One of the caller's own, ended on drop; for tests that change what all share, such as definitions.
+    pub async fn start_own(suite: &str) -> Option<Self> {
+        Some(Self::start(Tools::require(suite, &TOOLS)?).await)
+    }
+
     /// A new client with the rights of `system:masters`. One per test: a client belongs to the runtime that made it.
     pub async fn client(&self) -> Client {
         client(&self.kubeconfig).await

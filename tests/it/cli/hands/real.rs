@@ -210,7 +210,7 @@ async fn what_git_omits_survives_ten_syncs_and_nobody_fights() {
     );
     assert_eq!((&after["spec"]["suspend"], &after["spec"]["pin"]), (&json!(true), &json!("v5")));
     assert_eq!(after["spec"]["skip"], json!(["v1", "v7"]), "dismissals of Git and of hands add up");
-    let doctor = stage.hand(&["doctor", "shop"]).await;
+    let doctor = stage.hand(&["doctor", "shop", "--no-registry"]).await;
     assert!(!doctor.stdout.contains("Git holds"), "{}", doctor.whole());
     // Git takes its own dismissal back; that of hands stays.
     stage.sync(&json!({})).await;
@@ -227,7 +227,7 @@ async fn what_git_omits_survives_ten_syncs_and_nobody_fights() {
 async fn what_kubectl_set_is_dropped_and_what_was_taken_over_is_not() {
     let Some(stage) = Stage::open().await else { return };
     stage.kubectl_patch(json!({"suspend": true, "pin": "v5"})).await;
-    let doctor = stage.hand(&["doctor", "shop"]).await;
+    let doctor = stage.hand(&["doctor", "shop", "--no-registry"]).await;
     assert!(
         doctor.stdout.contains("spec.suspend was set by kubectl-patch")
             && doctor.stdout.contains(&format!("next: `tidegate suspend shop -n {}`", stage.namespace)),
@@ -256,7 +256,7 @@ async fn what_git_holds_wins_and_both_the_command_and_the_doctor_say_so() {
     stage.sync(&git).await;
     let spec = stage.set().await["spec"].clone();
     assert_eq!((&spec["suspend"], &spec["pin"]), (&json!(false), &json!("v4")));
-    let doctor = stage.hand(&["doctor", "shop"]).await;
+    let doctor = stage.hand(&["doctor", "shop", "--no-registry"]).await;
     for said in [
         "kustomize-controller sets spec.suspend",
         "kustomize-controller sets spec.pin",

@@ -85,7 +85,7 @@ async fn what_kubectl_sets_or_git_holds_flux_puts_back_and_we_say_so() {
         assert_eq!(stage.set().await["spec"]["suspend"], false);
         let told = crate::cli::hands::hand(
             stage.world.plane.kubeconfig(),
-            &["doctor", "--namespace", &stage.world.namespace],
+            &["doctor", "--no-registry", "--namespace", &stage.world.namespace],
         )
         .await
         .whole();
