@@ -26,6 +26,7 @@
 //! - [`api`]: the CRD, its wire types, parsing into a policy, status.
 //! - [`registry`], [`smoke`], [`targets`]: what is asked of the world, and what is written to it.
 //! - [`flux`]: what objects of Flux say.
+//! - [`guard`]: the list that admission policies compare workloads with.
 //! - [`controller`]: observe, decide, act, report; shares the looking with the command line.
 //! - [`web`]: health, readiness and metrics over HTTP.
 //! - [`cli`]: the commands, their words and exit codes.
@@ -41,6 +42,7 @@ pub mod engine;
 pub mod flux;
 #[doc(hidden)]
 pub mod fuzz;
+pub mod guard;
 pub mod model;
 pub mod registry;
 pub mod smoke;

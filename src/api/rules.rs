@@ -178,6 +178,11 @@ pub const PLATFORM: Rule = rule(
     "self.matches('^(aix|android|darwin|dragonfly|freebsd|illumos|ios|js|linux|macos|netbsd|openbsd|plan9|solaris|wasip1|windows)/(386|aarch64|amd64|arm|arm64|armel|armhf|i386|loong64|mips|mips64|mips64le|mipsle|ppc64|ppc64le|riscv64|s390x|wasm|x86-64|x86_64)(/[a-z0-9._-]+)?$')",
     "is not a known platform: write os/architecture or os/architecture/variant as Go names them, for example linux/arm64",
 );
+/// Why the glass was broken: one line that says something.
+pub const BREAK_GLASS_REASON: Rule = rule(
+    "self.matches('^[^\\\\x00-\\\\x1f\\\\x7f]*[^ \\\\x00-\\\\x1f\\\\x7f][^\\\\x00-\\\\x1f\\\\x7f]*$')",
+    "says nothing, or holds a line break: write one line, for example main-7 leaks",
+);
 /// Lists of platforms that may not be empty.
 pub const PLATFORMS_NOT_EMPTY: Rule =
     rule("size(self) > 0", "is empty: name at least one platform, or leave the field out");

@@ -42,6 +42,9 @@ const QUANTITY_MAX_BYTES: usize = 20;
 /// Longest annotation or label key: a prefix of 253, a slash and a name of 63.
 pub const REVISION_KEY_MAX_BYTES: usize = 317;
 
+/// Longest reason of `breakGlass`: with its sentence it stays under the 1 kB of an Event's note.
+pub const BREAK_GLASS_REASON_MAX_BYTES: usize = 512;
+
 fn schema(value: Value) -> Schema {
     Schema::try_from(value).unwrap_or_default()
 }
@@ -111,6 +114,8 @@ schemas! {
     named_tags => list(&text(TAG_MAX_BYTES, &[]), NAMED_MAX, &[]);
     /// Dismissed tags. A set, so that each has a manager of its own: those of Git and of a person's hands add up.
     skip => set(&text(TAG_MAX_BYTES, &[rules::TAG]), SKIP_MAX, &[rules::SKIP_UNIQUE]);
+    /// Why the glass was broken.
+    break_glass_reason => text(BREAK_GLASS_REASON_MAX_BYTES, &[rules::BREAK_GLASS_REASON]);
     /// Required platforms.
     platforms => platform_list(&[rules::PLATFORMS_NOT_EMPTY, rules::PLATFORMS_UNIQUE]);
     /// Advisory platforms; may be empty.

@@ -384,6 +384,9 @@ pub struct ControllerArgs {
     /// Where Flux's notification-controller takes events, as in Flux's own --events-addr; absent means that none are posted
     #[arg(long, value_name = "URL", value_parser = http_url)]
     pub flux_events_addr: Option<url::Url>,
+    /// Keep the ConfigMap tidegate-guard in each namespace of a ReleaseSet: what the admission policies of the chart compare with
+    #[arg(long)]
+    pub guard: bool,
     /// Where /healthz, /readyz and /metrics are served
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub http_addr: SocketAddr,

@@ -13,6 +13,7 @@ use crate::cli::env::Environment;
 use crate::cli::error::{CliError, Result};
 use crate::cli::exit;
 use crate::controller::context::Context as Shared;
+use crate::controller::guard::GuardRoom;
 use crate::controller::leader::Election;
 use crate::controller::leader::election::lease_name;
 use crate::controller::room::SmokeRoom;
@@ -93,6 +94,7 @@ async fn serve(args: &ControllerArgs, environment: &Environment) -> std::result:
     if let Some(election) = &election {
         shared = shared.led_by(election.leadership());
     }
+    shared.guard = args.guard.then(GuardRoom::default);
     shared.smoke_running_max = args.smoke_tests_per_set.into();
     shared.smoke_room = SmokeRoom::new(args.smoke_tests.into());
     if let Some(address) = args.flux_events_addr.clone() {

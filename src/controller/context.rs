@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kube::runtime::events::{Recorder, Reporter};
 
 use crate::controller::flux::index::FluxIndex;
+use crate::controller::guard::GuardRoom;
 use crate::controller::leader::Leadership;
 use crate::controller::room::SmokeRoom;
 use crate::engine::gates::SMOKE_RUNNING_MAX;
@@ -45,6 +46,8 @@ pub struct Context {
     pub flux_index: FluxIndex,
     /// Events for Flux's Alerts; `None` means that none are posted.
     pub flux_events: Option<Outbox>,
+    /// The guard lists of namespaces; `None` means that none are written.
+    pub guard: Option<GuardRoom>,
     /// By namespace/name.
     memories: Arc<Mutex<HashMap<String, SetMemory>>>,
 }
@@ -127,6 +130,7 @@ impl Context {
             smoke_running_max: SMOKE_RUNNING_MAX.into(),
             flux_index: FluxIndex::default(),
             flux_events: None,
+            guard: None,
             memories: Arc::default(),
         }
     }
@@ -146,6 +150,9 @@ impl Context {
         let names: Vec<String> = self.memories().keys().cloned().collect();
         for (namespace, name) in names.iter().filter_map(|name| name.split_once('/')) {
             self.forget(namespace, name);
+        }
+        if let Some(guard) = &self.guard {
+            guard.forget_all();
         }
     }
 

@@ -112,6 +112,11 @@ impl Live {
         self.object.data.get("spec").cloned().unwrap_or_default()
     }
 
+    /// The object as it was read.
+    pub fn object(&self) -> &DynamicObject {
+        &self.object
+    }
+
     /// The object as a reference for Events.
     pub fn reference(&self) -> k8s_openapi::api::core::v1::ObjectReference {
         k8s_openapi::api::core::v1::ObjectReference {

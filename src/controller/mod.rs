@@ -9,6 +9,7 @@ pub mod deletion;
 pub mod events;
 pub mod flux;
 pub mod gauges;
+pub mod guard;
 pub mod jobs;
 pub mod leader;
 pub mod live;

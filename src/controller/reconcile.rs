@@ -1,7 +1,7 @@
 //! One reconcile of one ReleaseSet: observe, decide, act, report.
 //!
 //! ```text
-//!   GET set ─▶ policy ─▶ look and decide ──▶ commit? ──▶ smoke Jobs ─▶ targets ─▶ report
+//!   GET set ─▶ policy ─▶ look and decide ──▶ commit? ──▶ smoke Jobs ─▶ guard ─▶ targets ─▶ report
 //!                            ▲                  │
 //!                            └── decide anew ◀──┘ from the reply
 //! ```
@@ -24,7 +24,7 @@ use crate::controller::credentials::Wanted;
 use crate::controller::live::{self, Live, WriteError};
 use crate::controller::look::Eyes;
 use crate::controller::reader::Reader;
-use crate::controller::{credentials, deletion, events, flux, gauges, jobs, reach, targets};
+use crate::controller::{credentials, deletion, events, flux, gauges, guard, jobs, reach, targets};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
 use crate::engine::observation::{Marks, Observation};
@@ -51,6 +51,8 @@ const GO_ON: Duration = Duration::from_secs(1);
 const JOB_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 /// Pause before a Job without a pod is looked at again: "no node" and refusals are named within 10 s.
 const PODLESS_AGAIN: SignedDuration = SignedDuration::from_secs(3);
+/// Pause before a guard list that could not be written is tried again.
+const GUARD_AGAIN: Duration = guard::AGAIN.unsigned_abs();
 /// Longest sleep when nothing is due: also the safety net for events that a watch lost.
 const SLEEP_MAX: SignedDuration = SignedDuration::from_mins(10);
 
@@ -81,6 +83,8 @@ struct Session<'a> {
     before: ReleaseSetStatus,
     /// Why no target may be written now.
     hold: Option<String>,
+    /// The guard does not list the release yet, which is one more reason.
+    unguarded: bool,
     told: events::Told,
     /// What a commit of this reconcile brought about.
     untold: Vec<events::Happening>,
@@ -137,6 +141,8 @@ async fn stall(
     reason: Reason,
     problems: &[Problem],
 ) -> Result<Action, ReconcileError> {
+    // What its status says still stands, and so does its spec.breakGlass.
+    let unguarded = Box::pin(guard::follow(context, &live)).await;
     let (record, name) = (status::record(&live.status)?, live.name.clone());
     let conditions = stalled_conditions(reason, problems, &record);
     let now = context.clock.now();
@@ -155,7 +161,7 @@ async fn stall(
         context.metrics.sets.set(gauges::labels(&name), gauges::figures(&next));
     }
     // Only an edit mends it, and an edit wakes.
-    Ok(Action::await_change())
+    Ok(if unguarded.is_some() { Action::requeue(GUARD_AGAIN) } else { Action::await_change() })
 }
 
 // === impl Session ===
@@ -212,6 +218,7 @@ impl<'a> Session<'a> {
             jobs,
             before,
             hold,
+            unguarded: false,
             told: events::Told::default(),
             untold: Vec::new(),
         })
@@ -313,7 +320,10 @@ impl<'a> Session<'a> {
     }
 
     async fn follow(&mut self) -> Result<targets::Followed, Stopped> {
+        let unguarded = Box::pin(guard::follow(self.context, &self.live)).await;
+        self.unguarded = unguarded.is_some();
         let Self { context, live, policy, observation, memory, hold, .. } = self;
+        let hold = hold.clone().or(unguarded);
         targets::follow(context, live, policy, &observation.marks, hold.as_deref(), memory).await
     }
 
@@ -386,6 +396,9 @@ impl<'a> Session<'a> {
         // should a watch lose their end.
         if !targets.is_empty() || !self.jobs.is_empty() || started == jobs::Started::All {
             next = next.min(soon);
+        }
+        if self.unguarded {
+            next = next.min(now.checked_add(guard::AGAIN).unwrap_or(now));
         }
         if let Some(due) = flux::following::due(&self.policy, &self.live.status, targets, now) {
             next = next.min(due);

@@ -15,9 +15,11 @@ use kube::runtime::utils::predicates;
 use kube::runtime::watcher::Config as WatchConfig;
 use kube::runtime::{Controller, Predicate, WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
+use tokio::sync::mpsc;
 
 use crate::api::ReleaseSet;
 use crate::controller::context::Context;
+use crate::controller::guard;
 use crate::controller::reconcile::{ReconcileError, reconcile};
 use crate::flux::kinds::Kind;
 use crate::targets::mark::SET_LABEL;
@@ -26,7 +28,7 @@ use crate::web::Pages;
 
 /// A watch ends and starts anew after so long, so that one on a dead connection is noticed (kube's default is
 /// 295 s).
-const WATCH_SECS: u32 = 30;
+pub(super) const WATCH_SECS: u32 = 30;
 /// Pause after a reconcile that failed, without jitter (an outage of the API server is over for all at once, and
 /// the concurrency limit spreads them): 1,000 sets ask 200 times a second at worst, 10 ms of work each.
 const ERROR_PAUSE: Duration = Duration::from_secs(5);
@@ -61,8 +63,15 @@ pub async fn run(
     let namespace = options.namespace.as_deref();
     let (reader, writer) = store::<Meta>();
     let selected = WatchConfig { label_selector: options.selector, ..watch_config() };
+    let (gone, gone_sets) = mpsc::channel(guard::GONE_MAX);
+    let deleted = gone.clone();
     let sets = watcher(scoped::<Meta>(&client, namespace), selected)
         .default_backoff()
+        .inspect(move |event| {
+            if let Ok(watcher::Event::Delete(set)) = event {
+                tell_gone(&deleted, set.namespace());
+            }
+        })
         .modify(|set| set.managed_fields_mut().clear())
         .reflect(writer)
         .applied_objects()
@@ -98,19 +107,33 @@ pub async fn run(
         }
     };
     let remembered = context.clone();
+    let guarding = Box::pin(guard::run(context.clone(), options.namespace.clone(), gone_sets));
     let running = controller.run(one, on_error, Arc::new(context)).for_each(|outcome| {
         match outcome {
             // Its time came, and it is not there any more: nothing else tells of a set that was deleted.
             Err(ControllerError::ObjectNotFound(set)) => {
                 remembered.forget(set.namespace.as_deref().unwrap_or_default(), &set.name);
+                tell_gone(&gone, set.namespace);
             }
             Err(error) => tracing::debug!("{error}"),
             Ok(_) => {}
         }
         futures::future::ready(())
     });
-    futures::join!(running, ready);
+    let working = async {
+        // The guard never ends by itself.
+        futures::future::select(Box::pin(running), guarding).await;
+    };
+    futures::join!(working, ready);
     pages.set_ready(false);
+}
+
+/// Has the guard list of a deleted set's namespace made without it.
+fn tell_gone(gone: &mpsc::Sender<String>, namespace: Option<String>) {
+    if let Some(namespace) = namespace {
+        // Full: the list is read again at the next wake of its namespace.
+        let _ = gone.try_send(namespace);
+    }
 }
 
 /// Where leadership turns, everything that was remembered is let go, with the gauges of sets that another now reports. Then

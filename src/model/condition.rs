@@ -129,6 +129,16 @@ words!(
         /// Event: what `spec.candidates.policyRef` names now is not above the floor, and is ignored. Next: pin it, if
         /// it is wanted.
         CandidateOlder,
+        /// Event: the list of the admission guard could not be written, so that no target moves. Next: what the message
+        /// names.
+        GuardNotWritten,
+        /// Event: older references have no room in the list of the admission guard. Next: lower `spec.historyLimit`.
+        GuardFull,
+        /// Event: `spec.breakGlass` lets everything of the set's repositories pass the admission guard. Next: remove it
+        /// when the emergency is over.
+        BreakGlassOpened,
+        /// Event: the admission guard holds for the set's repositories again.
+        BreakGlassClosed,
         /// Event and error: a Secret that the spec names is absent or of the wrong type. Next: create it.
         SecretUnusable,
         /// `spec.suspend` is set: no commit, no new Job, no target write.

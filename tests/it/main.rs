@@ -25,6 +25,8 @@ mod flux;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod install;
 #[cfg(test)]
 mod monitoring;

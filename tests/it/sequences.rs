@@ -16,6 +16,7 @@ const SEQUENCES: &[(u8, &str)] = &[
     (9, "a policyRef walks backwards"),
     (10, "after a rollback the bad release comes back by itself"),
     (11, "suspend and pin are undone by Flux, or stop half of a release"),
+    (12, "the guard admits failed tags and foreign digests, or two sets on one repository refuse each other"),
     (14, "a candidate that is gone waits for ever"),
     (18, "two builds of one tag are blended, or a late platform is an alarm"),
     (19, "a spec edit in mid-flight tears the promoted release"),

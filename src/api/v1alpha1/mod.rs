@@ -10,8 +10,8 @@ mod target;
 pub use candidates::{Alphabetical, Candidates, Direction, FilterTags, Numerical, OrderPolicy, SemVer};
 pub use smoke::{Smoke, SmokeEnv, SmokeExpect, SmokeHttpGet, SmokeResources, SmokeToleration, SmokeWhen};
 pub use spec::{
-    DeletionPolicy, Gate, Image, LocalReference, OnTagMoved, RegistryAccess, ReleaseSet, ReleaseSetSpec,
-    RevisionFrom, SameRevision, Verify,
+    BreakGlass, DeletionPolicy, Gate, Image, LocalReference, OnTagMoved, RegistryAccess, ReleaseSet,
+    ReleaseSetSpec, RevisionFrom, SameRevision, Verify,
 };
 pub use status::{
     CandidateClock, CandidateStatus, CellStatus, ConditionStatus, EndedStatus, FAILURE_LOGS_MAX, FailureLog,

@@ -58,6 +58,12 @@ pub struct ReleaseSetSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::skip", extend("example" = ["main-3f9ac1d-1767225600"]))]
     pub skip: Vec<String>,
+    /// Lets every tag and digest of this set's repositories pass the admission guard, for an emergency that no release
+    /// mends in time. Nothing else changes: what is promoted, and when, stays the same. Absent means that only promoted
+    /// references pass. Leave it out of Git, so that it can be set by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("example" = {"reason": "main-7 leaks, its fix cannot be built today"}))]
+    pub break_glass: Option<BreakGlass>,
     /// Platforms that are required of every image that does not say otherwise.
     #[serde(default = "platforms")]
     #[schemars(schema_with = "schema::platforms", extend("example" = ["linux/amd64", "linux/arm64"]))]
@@ -126,6 +132,15 @@ pub struct ReleaseSetSpec {
     #[serde(default = "history_limit")]
     #[schemars(schema_with = "schema::history_limit", extend("example" = 10))]
     pub history_limit: i64,
+}
+
+/// The glass of the admission guard, broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct BreakGlass {
+    /// Why, for the Events and for whoever finds it open.
+    #[schemars(schema_with = "schema::break_glass_reason", extend("example" = "main-7 leaks, its fix cannot be built today"))]
+    pub reason: String,
 }
 
 /// One sibling.

@@ -8,7 +8,7 @@ use super::source::Source;
 const LINE_LIMIT: usize = 500;
 
 /// Who may use whom: module, and the paths below `crate` that it may name (its own are always allowed).
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("model", &[]),
     ("engine", &["model"]),
     ("telemetry", &[]),
@@ -17,8 +17,12 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("smoke", &["model", "telemetry"]),
     ("flux", &["model", "telemetry"]),
     ("targets", &["model", "engine::clearance", "telemetry"]),
+    ("guard", &["model", "telemetry"]),
     ("web", &["engine", "model", "telemetry"]),
-    ("controller", &["model", "engine", "telemetry", "api", "registry", "smoke", "targets", "flux", "web"]),
+    (
+        "controller",
+        &["model", "engine", "telemetry", "api", "registry", "smoke", "targets", "flux", "guard", "web"],
+    ),
     ("embedded", &["telemetry"]),
     ("fuzz", &["model", "engine::semver", "api::duration", "registry::fuzz"]),
     (
@@ -32,6 +36,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
             "smoke",
             "targets",
             "flux",
+            "guard",
             "web",
             "controller",
             "embedded",

@@ -1,0 +1,6 @@
+//! The admission guard on a real API server: policies as helm renders them, lists as the controller writes them.
+
+mod costs;
+mod policies;
+mod sequence_12;
+pub mod world;
