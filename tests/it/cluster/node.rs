@@ -95,6 +95,12 @@ impl NodeCluster {
         self.registry().authority().to_owned()
     }
 
+    /// The same registry by the name that pods reach it by; kubelet pulls by it too.
+    pub fn pod_registry_host(&self) -> String {
+        let address = fs::read_to_string(self.folder.join("registry.pod-address"));
+        address.expect("a ready cluster names it").trim_end().to_owned()
+    }
+
     /// Pushes to the registry.
     pub fn pusher(&self) -> Pusher {
         Pusher::new(self.registry())
