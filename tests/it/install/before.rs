@@ -14,7 +14,7 @@ pub const VERSION: &str = "0.0.1";
 const FILES: &str = "{{ .Files.Get \"files/crd.yaml\" }}\n---\n{{ .Files.Get \"files/rbac.yaml\" }}\n";
 
 /// What its users wrote themselves: a service account by the name that the rules give, and a Deployment.
-const CONTROLLER: &str = r#"
+const CONTROLLER: &str = r"
 apiVersion: v1
 kind: ServiceAccount
 metadata: {name: tidegate}
@@ -41,7 +41,7 @@ spec:
           allowPrivilegeEscalation: false
           readOnlyRootFilesystem: true
           capabilities: {drop: [ALL]}
-"#;
+";
 
 /// A chart in a folder that is removed with it.
 #[derive(Debug)]

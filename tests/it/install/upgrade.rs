@@ -3,7 +3,7 @@
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use tidegate::api::crd;
@@ -64,7 +64,7 @@ async fn an_older_crd_is_not_written_past(world: &World) {
     let status =
         older.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties/status/properties").unwrap();
     status.as_object_mut().unwrap().remove("recent").expect("the status has it");
-    crds.replace(CRD, &Default::default(), &serde_json::from_value(older).unwrap()).await.unwrap();
+    crds.replace(CRD, &PostParams::default(), &serde_json::from_value(older).unwrap()).await.unwrap();
     let set = world.set().await;
     world.release("main-4").await;
     scale(world, 2).await;
