@@ -46,3 +46,5 @@ mod sequences;
 mod sharing;
 #[cfg(test)]
 mod smoke;
+#[cfg(test)]
+mod supply;
