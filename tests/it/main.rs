@@ -41,6 +41,8 @@ mod requests;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod sequences;
 #[cfg(test)]
 mod sharing;
