@@ -137,10 +137,14 @@ impl Real {
         server
     }
 
+    /// What it asked the API server for.
+    pub fn requests(&self) -> std::collections::BTreeSet<Request> {
+        self.plane.requests(&self.account.user)
+    }
+
     /// What it asked for without the right to.
     pub fn refused(&self) -> Vec<Request> {
-        let requests = self.plane.requests(&self.account.user);
-        requests.into_iter().filter(|request| !request.is_allowed).collect()
+        self.requests().into_iter().filter(|request| !request.is_allowed).collect()
     }
 
     /// What the controller serves under `path`.
