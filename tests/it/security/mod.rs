@@ -2,3 +2,4 @@
 
 mod canary;
 mod tenants;
+mod threats;
