@@ -1,6 +1,8 @@
 //! The admission guard on a real API server: policies as helm renders them, lists as the controller writes them.
 
 mod costs;
+mod following;
 mod policies;
+mod refused;
 mod sequence_12;
 pub mod world;

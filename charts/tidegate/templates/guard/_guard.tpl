@@ -18,12 +18,15 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "tidegate.serviceAccou
 {{- if eq .Values.guard.mode "Deny" }}[Deny]{{ else if eq .Values.guard.mode "Audit" }}[Audit]{{ else }}[Warn, Audit]{{ end }}
 {{- end -}}
 
-{{- /* Opt-in: namespaces with this label. */ -}}
+{{- /* Opt-in: namespaces with this label; of a release for one namespace that one alone. */ -}}
 {{- define "tidegate.guard.namespaces" -}}
 matchResources:
   namespaceSelector:
     matchLabels:
       tidegate.dev/guard: enabled
+      {{- with .Values.watchNamespace }}
+      kubernetes.io/metadata.name: {{ . }}
+      {{- end }}
 {{- end -}}
 
 {{- /*
