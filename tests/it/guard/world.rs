@@ -75,11 +75,22 @@ impl World {
         let client = plane.client().await;
         crate::crd::install(&client).await;
         let namespace = plane.namespace(&client, "guard").await;
+        Self::guarding(suite, plane, &namespace, values).await
+    }
+
+    /// The same for a namespace that is there.
+    pub async fn guarding(
+        suite: &str,
+        plane: &'static ControlPlane,
+        namespace: &str,
+        values: Value,
+    ) -> Option<Self> {
         let mut guard = json!({"enabled": true, "mode": "Deny"});
         guard.as_object_mut().unwrap().extend(values.as_object().cloned().unwrap_or_default());
         let policies = render(suite, &json!({"guard": guard}))?;
+        let client = plane.client().await;
         let controller = control_plane::client(&plane.kubeconfig_of(CONTROLLER, "system:masters")).await;
-        let world = Self { plane, client, controller, namespace };
+        let world = Self { plane, client, controller, namespace: namespace.to_owned() };
         for policy in policies {
             install(&world.client, &world.namespace, policy).await;
         }
