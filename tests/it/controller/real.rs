@@ -146,6 +146,11 @@ impl Real {
         (&self.account.user, self.plane)
     }
 
+    /// What the chart rendered for it.
+    pub fn objects(&self) -> &[Value] {
+        &self.account.objects
+    }
+
     /// What it asked for without the right to.
     pub fn refused(&self) -> Vec<Request> {
         let requests = self.plane.requests(&self.account.user);

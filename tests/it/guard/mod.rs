@@ -4,6 +4,8 @@ mod costs;
 mod flux;
 mod following;
 mod policies;
+mod records;
 mod refused;
+mod roll_out;
 mod sequence_12;
 pub mod world;
