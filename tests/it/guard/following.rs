@@ -264,6 +264,10 @@ async fn a_deleted_set_takes_its_references_with_it() {
     real.sets().delete("acme", &DeleteParams::default()).await.unwrap();
     until_lists(&real, "app", "main-1", false).await;
     assert_eq!(lines(&real, "repositories").await, Vec::<String>::new());
+    // Nothing is left to say: a list that is deleted now is not made again, and one for a new set is.
+    real.config_maps().delete(LIST, &DeleteParams::default()).await.unwrap();
+    real.create("again", real.spec("again-release")).await;
+    until_lists(&real, "app", "main-1", true).await;
     assert_eq!(real.refused(), []);
 }
 
