@@ -50,3 +50,5 @@ mod sharing;
 mod smoke;
 #[cfg(test)]
 mod supply;
+#[cfg(test)]
+mod walk;
