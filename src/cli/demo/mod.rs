@@ -5,6 +5,7 @@
 //!                          └▶ invariants (checked at every commit)
 //! ```
 
+mod held;
 pub mod invariants;
 pub mod scenario;
 pub mod story;

@@ -9,7 +9,9 @@
 //! namespace exists. A real kube-apiserver has the last word: the same scenarios run against one.
 //! Must never know: what the kinds of Tidegate mean.
 
+mod list;
 mod log;
+mod options;
 mod refusal;
 mod resources;
 pub mod rules;
@@ -35,12 +37,12 @@ use crate::telemetry::clock::Clock;
 
 pub use log::{ApiFault, ApiFaultHook, ApiRecord, ApiRequest, Verb};
 pub use resources::CrdError;
-pub use rules::Rule;
+pub use rules::{Rule, Validation};
 pub use service::ApiService;
 
 use log::ApiLog;
 use resources::{Resource, Resources};
-use rules::RegisteredRule;
+use rules::{RegisteredRule, RegisteredValidation};
 use store::{Key, Store};
 
 /// The actor whose clients write what no product writes: what a person or another controller would do.
@@ -61,6 +63,7 @@ struct State {
     resources: Resources,
     store: Store,
     rules: Vec<RegisteredRule>,
+    validations: Vec<RegisteredValidation>,
     /// By (namespace, pod).
     pod_logs: HashMap<(String, String), String>,
     log: ApiLog,
@@ -85,6 +88,7 @@ impl ApiServer {
             resources: Resources::built_in(),
             store: Store::new(),
             rules: Vec::new(),
+            validations: Vec::new(),
             pod_logs: HashMap::new(),
             log: ApiLog::default(),
             fault: None,
@@ -151,6 +155,13 @@ impl ApiServer {
     pub fn add_rule(&self, group: &str, plural: &str, field: &str, rule: Rule) {
         let (group, plural, field) = (group.to_owned(), plural.to_owned(), field.to_owned());
         self.0.state().rules.push(RegisteredRule { group, plural, field, rule });
+    }
+
+    /// Judges every later object of a kind that is made or whose spec changes; what is wrong is 422. It stands in for the
+    /// CEL rules of a definition, as [`Self::add_rule`] does for its transition rules, and runs under the server's lock.
+    pub fn add_validation(&self, group: &str, plural: &str, validation: Validation) {
+        let (group, plural) = (group.to_owned(), plural.to_owned());
+        self.0.state().validations.push(RegisteredValidation { group, plural, validation });
     }
 
     // --- a look from outside: no request, no log entry ---

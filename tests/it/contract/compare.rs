@@ -12,6 +12,10 @@ pub struct Names {
     generated: BTreeMap<String, String>,
 }
 
+/// Letters told of an answer with another code.
+const WORDS_MAX: usize = 600;
+/// Shorter texts are no uid of a server, and would be found in words.
+const UID_MIN: usize = 36;
 /// Times that a server sets.
 const TIMES: [&str; 3] = ["creationTimestamp", "deletionTimestamp", "lastTransitionTime"];
 
@@ -38,7 +42,7 @@ impl Names {
             let renamed = match field.as_str() {
                 "managedFields" => continue,
                 "metadata" if is_list => list_metadata(value),
-                "uid" if !text.is_empty() => name(&mut self.uids, "uid", text).into(),
+                "uid" if text.len() >= UID_MIN => name(&mut self.uids, "uid", text).into(),
                 "resourceVersion" if !text.is_empty() => name(&mut self.revisions, "revision", text).into(),
                 field if TIMES.contains(&field) && !text.is_empty() => "<time>".into(),
                 // The reason of a refused watch: "too old resource version: 1 (612)".
@@ -93,6 +97,13 @@ fn digits_left_out(text: &str) -> String {
 
 /// Every place where the embedded answer is not as the real one, in words.
 pub fn differences(place: &str, real: &Value, embedded: &Value) -> Vec<String> {
+    if real["code"] != embedded["code"] {
+        let told = |answer: &Value| {
+            let words = answer.pointer("/body/message").or(answer.get("body")).unwrap_or(&Value::Null).to_string();
+            format!("{} {}", answer["code"], words.chars().take(WORDS_MAX).collect::<String>())
+        };
+        return vec![format!("{place}:\n    real     {}\n    embedded {}", told(real), told(embedded))];
+    }
     let mut found = Vec::new();
     compare(place, "", real, embedded, &mut found);
     found
@@ -116,6 +127,7 @@ fn compare(place: &str, path: &str, real: &Value, embedded: &Value, found: &mut 
             }
         }
         _ if real == embedded => {}
+        (Value::Number(one), Value::Number(other)) if one.as_f64() == other.as_f64() => {}
         _ => found.push(format!("{place}{path}:\n    real     {real}\n    embedded {embedded}")),
     }
 }
@@ -123,7 +135,9 @@ fn compare(place: &str, path: &str, real: &Value, embedded: &Value, found: &mut 
 #[test]
 fn names_tell_equal_from_different_and_differences_are_found() {
     let mut names = Names::default();
-    let object = |uid: &str, revision: &str| serde_json::json!({"metadata": {"uid": uid, "resourceVersion": revision}});
+    let object = |uid: &str, revision: &str| {
+        serde_json::json!({"metadata": {"uid": uid.repeat(UID_MIN), "resourceVersion": revision}})
+    };
     let first = names.of(&object("a", "7"));
     assert_eq!(first, names.of(&object("a", "7")));
     let second = names.of(&object("a", "9"));

@@ -33,6 +33,7 @@ pub fn pages(namespace: &str) -> Vec<Exchange> {
             "{maps}?limit=2&labelSelector=tidegate.dev%2Fset%3Dacme&continue={{{{selected/metadata/continue}}}}")),
         Exchange::get("all on", format!("{maps}?continue={{{{first/metadata/continue}}}}")),
         Exchange::get("metadata of a page", format!("{maps}?limit=2")).metadata_of("list"),
+        Exchange::get("any, with a limit", format!("{maps}?limit=2&resourceVersion=0")),
         Exchange::get("a token that is none", format!("{maps}?limit=2&continue=x")).but_words("words of Go's decoder"),
         Exchange::get("a token and a revision", format!(
             "{maps}?limit=2&resourceVersion=1&continue={{{{first/metadata/continue}}}}")),

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use super::exchange::{Body, Exchange};
 
+/// Why causes are not compared.
+pub const TWICE: &str = "a real server judges metadata twice, and tells each cause twice";
 /// Larger than any request body that is taken (3 MiB).
 const TOO_LARGE_BYTES: usize = (3 << 20) + 1;
 
@@ -44,9 +46,10 @@ pub fn writes(namespace: &str) -> Vec<Exchange> {
             ("/metadata/labels", Value::Null),
             ("/metadata/uid", Value::Null),
             ("/metadata/creationTimestamp", Value::Null),
-            ("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z")),
-            ("/metadata/generation", json!(7)),
+            ("/metadata/generation", Value::Null),
         ]),
+        Exchange::put_edited("a time of deletion", &one, "labels gone", &[
+            ("/metadata/deletionTimestamp", json!("2026-01-01T00:00:00Z"))]).but("/body/details/causes", TWICE),
         Exchange::post("generated", &maps, json!({"metadata": {"generateName": "made-"}})),
         Exchange::post("second generated", &maps, json!({"metadata": {"generateName": "made-"}})),
         Exchange::post("named and generated", &maps, json!({"metadata": {"name": "own", "generateName": "made-"}})),
@@ -69,8 +72,10 @@ pub fn refused(namespace: &str) -> Vec<Exchange> {
         Exchange::post("a long name", &maps, map(&"a".repeat(254), &json!({}))),
         Exchange::post("a revision on POST", &maps, stated("two", json!({"resourceVersion": "1"}))),
         Exchange::post("a foreign namespace", &maps, stated("two", json!({"namespace": "elsewhere"}))),
-        Exchange::post("a foreign kind", &maps, json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "two"}})),
-        Exchange::post("a foreign version", &maps, json!({"apiVersion": "v2", "kind": "ConfigMap", "metadata": {"name": "two"}})),
+        Exchange::post("a foreign kind", &maps, json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "two"}}))
+            .but_words("words of Go's types"),
+        Exchange::post("a foreign version", &maps, json!({"apiVersion": "v2", "kind": "ConfigMap", "metadata": {"name": "two"}}))
+            .but_words("words of Go's types"),
         Exchange::post("a label that is none", &maps, stated("two", json!({"labels": {"a": "-"}})))
             .but("/body/message", "words of the rule come with the key in newer servers"),
         Exchange::post("a label too long", &maps, stated("two", json!({"labels": {"a": "x".repeat(64)}})))
@@ -129,7 +134,7 @@ pub fn deletions(namespace: &str) -> Vec<Exchange> {
         Exchange::get("with a time", &held),
         Exchange::put_edited("edited while going", &held, "with a time", &[("/data", json!({"a": "1"}))]),
         Exchange::merge("one more finalizer", &held, json!({"metadata": {"finalizers":
-            ["tidegate.dev/targets", "example.com/other", "example.com/late"]}})),
+            ["tidegate.dev/targets", "example.com/other", "example.com/late"]}})).but("/body/details/causes", TWICE),
         Exchange::merge("one finalizer less", &held, json!({"metadata": {"finalizers": ["example.com/other"]}})),
         Exchange::merge("the last one goes", &held, json!({"metadata": {"finalizers": []}})),
         Exchange::get("held no more", &held),
@@ -148,7 +153,7 @@ pub fn patches(namespace: &str) -> Vec<Exchange> {
         Exchange::merge("from a stale read", &one, json!({"metadata": {
             "resourceVersion": "{{made/metadata/resourceVersion}}"}, "data": {"a": "9"}})),
         Exchange::merge("of a foreign uid", &one, json!({"metadata": {"uid": "00000000-0000-0000-0000-000000000001"}}))
-            .but_words("the real one names the key in its store"),
+            .but("/body/details/causes", TWICE),
         Exchange::merge("absent", format!("{maps}/absent"), json!({"data": {}})),
         Exchange::merge("another name", &one, json!({"metadata": {"name": "two"}})),
         Exchange::merge("metadata alone", &one, json!({"metadata": {"annotations": {"a": "2"}}})).metadata_of("object"),
@@ -170,7 +175,8 @@ pub fn not_served(namespace: &str) -> Vec<Exchange> {
         Exchange::get("no such batch kind", format!("/apis/batch/v1/namespaces/{namespace}/things")),
         Exchange::get("no such subresource", format!("/api/v1/namespaces/{namespace}/configmaps/one/status")),
         Exchange::get("no such subresource of a set",
-            format!("/apis/tidegate.dev/v1alpha1/namespaces/{namespace}/releasesets/one/scale")),
+            format!("/apis/tidegate.dev/v1alpha1/namespaces/{namespace}/releasesets/one/scale"))
+            .but_words("a real server looks for the object first"),
         Exchange::get("not without a namespace", "/api/v1/configmaps/one"),
         Exchange::get("a watch of nothing", "/apis/nowhere.example/v1/things?watch=true"),
         Exchange::get("neither group", "/nowhere"),

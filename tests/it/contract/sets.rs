@@ -5,6 +5,10 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::exchange::Exchange;
+use super::objects::TWICE;
+
+/// Why words of a refusal are not compared.
+const TYPE_NAMED: &str = "CEL names the type of the value";
 
 pub fn sets(namespace: &str) -> String {
     format!("/apis/tidegate.dev/v1alpha1/namespaces/{namespace}/releasesets")
@@ -48,8 +52,9 @@ pub fn defaults(namespace: &str) -> Vec<Exchange> {
         Exchange::post("pruned", format!("{sets}?dryRun=All"), unknown.clone()),
         Exchange::post("strict", format!("{sets}?dryRun=All&fieldValidation=Strict"), unknown),
         Exchange::post("nulls", format!("{sets}?dryRun=All"), nulls),
-        Exchange::post("no kind", &sets, json!({"metadata": {"name": "x"}, "spec": {}})),
-        Exchange::post("another kind", &sets, edited(&[("/kind", json!("Other"))])),
+        Exchange::post("no kind", &sets, json!({"metadata": {"name": "x"}, "spec": {}})).but_words("words of Go's decoder"),
+        Exchange::post("another kind", &sets, edited(&[("/kind", json!("Other"))]))
+            .but_words("a real server goes on to judge the rest"),
         Exchange::post("another version", &sets, edited(&[("/apiVersion", json!("tidegate.dev/v9"))])),
         Exchange::get("the definition", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/releasesets.tidegate.dev")
             .only(&["/metadata/name", "/spec/versions/0/name", "/spec/versions/0/subresources", "/spec/names/plural",
@@ -70,8 +75,7 @@ pub fn writes(namespace: &str) -> Vec<Exchange> {
         Exchange::put_edited("spec and status", &acme, "metadata alone", &[
             ("/spec/interval", json!("2m")), ("/status/observedGeneration", json!(9)), ("/status/unknown", json!(9))]),
         Exchange::put_edited("status alone, on the main path", &acme, "spec and status", &[("/status", json!({"observedGeneration": 9}))]),
-        Exchange::put_edited("of a foreign uid", &acme, "spec and status", &[("/metadata/uid", json!("00000000-0000-0000-0000-000000000001"))])
-            .but_words("the real one names the key in its store"),
+        Exchange::put_edited("of a foreign uid", &acme, "spec and status", &[("/metadata/uid", json!("00000000-0000-0000-0000-000000000001"))]),
         Exchange::put_edited("the defaults written out", &acme, "spec and status", &[("/spec/deadline", Value::Null)]),
         Exchange::put_edited("generation sent", &acme, "spec and status", &[("/metadata/generation", json!(99)), ("/spec/interval", json!("3m"))]),
     ]
@@ -94,8 +98,7 @@ pub fn status(namespace: &str) -> Vec<Exchange> {
         Exchange::put_edited("the same again", &status, "written", &[]),
         Exchange::put_edited("from a stale read", &status, "made", &[("/status", json!({"observedGeneration": 2}))]),
         Exchange::put_edited("without a revision", &status, "written", &[("/metadata/resourceVersion", Value::Null)]),
-        Exchange::put_edited("of a foreign uid", &status, "written", &[("/metadata/uid", json!("00000000-0000-0000-0000-000000000001"))])
-            .but_words("the real one names the key in its store"),
+        Exchange::put_edited("of a foreign uid", &status, "written", &[("/metadata/uid", json!("00000000-0000-0000-0000-000000000001"))]),
         Exchange::put_edited("absent", format!("{sets}/absent/status"), "written", &[("/metadata/name", json!("absent"))]),
         Exchange::put_edited("with spec and labels", &status, "written", &[("/spec/suspend", json!(true)),
             ("/metadata/labels", json!({"a": "1"})), ("/metadata/annotations", json!({"a": "1"})), ("/status/lastHandledReconcileAt", json!("now"))]),
@@ -103,7 +106,8 @@ pub fn status(namespace: &str) -> Vec<Exchange> {
         Exchange::put_edited("fields of the future", &status, "with a finalizer", &[("/status/fromTheFuture", json!(1)),
             ("/status/promoted/fromTheFuture", json!(1))]),
         Exchange::put_edited("no status at all", format!("{status}?dryRun=All"), "fields of the future", &[("/status", Value::Null)]),
-        Exchange::put_edited("a wrong type", &status, "fields of the future", &[("/status/observedGeneration", json!("1"))]),
+        Exchange::put_edited("a wrong type", &status, "fields of the future", &[("/status/observedGeneration", json!("1"))])
+            .but_words("a real server names the field within its status"),
         Exchange::put_edited("a field that must be there", &status, "fields of the future", &[("/status/promoted", json!({"tag": "v2"}))]),
         Exchange::get("at the end", &acme),
     ]
@@ -152,11 +156,12 @@ pub fn hands(namespace: &str) -> Vec<Exchange> {
         patch("pinned", "resumed", json!({"pin": "main-1", "skip": ["main-2"]})),
         patch("from a stale read", "suspended", json!({"pin": "main-3"})),
         Exchange::merge("dry", format!("{acme}&dryRun=All"), json!({"spec": {"pin": "main-9"}})),
-        patch("pinned to no tag", "pinned", json!({"pin": "-"})),
-        patch("skipped twice", "pinned", json!({"skip": ["main-1", "main-1"]})),
+        patch("pinned to no tag", "pinned", json!({"pin": "-"})).but_words(TYPE_NAMED),
+        patch("skipped twice", "pinned", json!({"skip": ["main-1", "main-1"]}))
+            .but_words("a rule judges the list beside the schema"),
         patch("unpinned", "pinned", json!({"pin": null, "skip": null})),
         Exchange::merge("asked to look", &acme, json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}})),
-        patch("an image less", "asked to look", json!({"images": []})),
+        patch("an image less", "asked to look", json!({"images": []})).but_words(TYPE_NAMED),
         Exchange::merge("absent", format!("{sets}/absent?fieldManager=tidegate-cli"), json!({"spec": {"pin": "main-1"}})),
     ]
 }
@@ -176,11 +181,13 @@ pub fn deletions(namespace: &str) -> Vec<Exchange> {
         Exchange::get("read", &acme),
         Exchange::put_edited("status while going", format!("{acme}/status"), "read", &[("/status/lastHandledReconcileAt", json!("x"))]),
         Exchange::put_edited("spec while going", &acme, "status while going", &[("/spec/suspend", json!(true))]),
-        finalizers("one more", "spec while going", json!(["tidegate.dev/targets", "a.b/c"])),
+        finalizers("one more", "spec while going", json!(["tidegate.dev/targets", "a.b/c"])).but("/body/details/causes", TWICE),
         finalizers("let go", "spec while going", json!([])),
         Exchange::get("gone", &acme),
         Exchange::post("made anew", &sets, small("acme")),
-        finalizers("of its predecessor", "made", json!(["tidegate.dev/targets"])).but_words("the real one names the key in its store"),
+        finalizers("of its predecessor", "made", json!(["tidegate.dev/targets"])),
+        Exchange::merge("of a foreign uid", &acme, json!({"metadata": {"uid": "00000000-0000-0000-0000-000000000001"}}))
+            .but("/body/details/causes", TWICE),
         Exchange::delete("gone at once", &acme, json!({"propagationPolicy": "Background"})),
         Exchange::delete("gone already", &acme, Value::Null),
     ]
@@ -208,7 +215,7 @@ pub fn corpus(namespace: &str) -> Vec<Exchange> {
             metadata.remove("namespace");
         }
         let path = format!("{sets}?dryRun=All&fieldValidation=Strict");
-        exchanges.push(Exchange::post(&name, path, set));
+        exchanges.push(Exchange::post(&name, path, set).but_words("`lint` says which, where a rule says that one is"));
     }
     assert!(exchanges.len() >= 40, "only {} files were found", exchanges.len());
     exchanges

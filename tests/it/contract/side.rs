@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -63,12 +64,24 @@ pub async fn real(suite: &str) -> Option<Real> {
 pub fn embedded(flux_crds: &Path) -> Embedded {
     let api = ApiServer::new(Clock::system());
     tidegate::cli::demo::world::serve_crd(&api).expect("our definition is served");
-    for name in FLUX_CRDS {
-        let text = fs::read_to_string(flux_crds.join(format!("{name}.yaml"))).expect("it is readable");
-        let definition: Value = serde_saphyr::from_str(&text).expect("it is YAML");
-        api.register_crd(definition).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for definition in definitions(flux_crds) {
+        api.register_crd(definition.clone()).unwrap_or_else(|error| panic!("{error}"));
     }
+    // A server that runs for a while has forgotten its beginning.
+    api.compact();
     Embedded { api }
+}
+
+/// Flux's definitions, read once.
+fn definitions(folder: &Path) -> &'static [Value] {
+    static READ: OnceLock<Vec<Value>> = OnceLock::new();
+    READ.get_or_init(|| {
+        let read = FLUX_CRDS.iter().map(|name| {
+            let text = fs::read_to_string(folder.join(format!("{name}.yaml"))).expect("it is readable");
+            serde_saphyr::from_str(&text).expect("it is YAML")
+        });
+        read.collect()
+    })
 }
 
 // === impl Real ===
