@@ -1,5 +1,7 @@
 //! LIST: pages, and how old an answer may be. A page and all that follow it are of one revision.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -44,12 +46,12 @@ impl ListRequest<'_> {
             let then = state.store.list_at(group, plural, self.namespace, start.revision);
             then.ok_or_else(|| self.too_old(start.revision, state))?
         };
-        let mut selected = objects.iter().filter(|object| {
-            let follows = start.after.as_ref().is_none_or(|after| place(object) > *after);
-            follows && self.selector.matches(object)
-        });
-        let page: Vec<_> = selected.by_ref().take(limit).collect();
-        let remaining = selected.count();
+        let follows = |object: &&Arc<Value>| start.after.as_ref().is_none_or(|after| place(object) > *after);
+        let mut following = objects.iter().filter(follows);
+        let selected = following.by_ref().filter(|object| self.selector.matches(object));
+        let page: Vec<_> = selected.take(limit).collect();
+        // Whether any of them is selected is not known before they are read: the next page may be empty.
+        let remaining = following.count();
         let mut metadata = json!({"resourceVersion": start.revision.to_string()});
         if self.resource.custom {
             metadata["continue"] = "".into();

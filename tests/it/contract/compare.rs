@@ -89,10 +89,12 @@ fn name(known: &mut BTreeMap<String, String>, what: &str, value: &str) -> String
 }
 
 fn digits_left_out(text: &str) -> String {
-    match text.strip_prefix("too old resource version: ") {
-        Some(_) => "too old resource version: <number> (<number>)".to_owned(),
-        None => text.to_owned(),
-    }
+    const BEFORE: [&str; 3] = ["too old resource version: ", "ResourceVersion in record (", ", current: "];
+    let Some((start, place)) = BEFORE.iter().find_map(|words| Some((text.find(words)?, words))) else {
+        return text.to_owned();
+    };
+    let (words, numbers) = text.split_at(start + place.len());
+    format!("{words}{}", numbers.replace(|letter: char| letter.is_ascii_digit(), ""))
 }
 
 /// Every place where the embedded answer is not as the real one, in words.

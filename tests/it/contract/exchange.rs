@@ -130,17 +130,21 @@ impl Exchange {
 
     /// What of an answer is compared, in names that do not depend on the side.
     pub fn compared(&self, names: &mut Names, answer: &Answer) -> Value {
-        let mut whole = json!({"code": answer.code, "body": names.of(&answer.body)});
+        let mut whole = json!({"code": answer.code, "body": answer.body});
         for (pointer, why) in &self.unlike {
             assert!(!why.is_empty());
             remove(&mut whole, pointer);
         }
         if !self.only.is_empty() && answer.code < 400 {
-            let picked = self.only.iter().map(|pointer| {
-                (pointer.clone(), whole.pointer(pointer).cloned().unwrap_or(Value::Null))
-            });
-            whole = json!({"code": answer.code, "body": picked.collect::<serde_json::Map<_, _>>()});
+            let mut picked = json!({"code": answer.code});
+            for pointer in &self.only {
+                let value = whole.pointer(pointer).cloned().unwrap_or(Value::Null);
+                put(&mut picked, pointer, value);
+            }
+            whole = picked;
         }
+        // Last: what is not compared is not named either.
+        let mut whole = names.of(&whole);
         for (exchange, answer) in self.meanwhile.iter().zip(&answer.meanwhile) {
             whole[&exchange.name] = exchange.compared(names, answer);
         }
@@ -166,4 +170,13 @@ fn remove(value: &mut Value, pointer: &str) {
         }
         _ => {}
     }
+}
+
+/// Sets a field, whatever is above it; lists become maps by index.
+fn put(target: &mut Value, pointer: &str, value: Value) {
+    let mut place = target;
+    for segment in pointer.split('/').skip(1) {
+        place = &mut place[segment.replace("~1", "/")];
+    }
+    *place = value;
 }

@@ -62,6 +62,9 @@ pub fn smoke(namespace: &str) -> Vec<Exchange> {
         Exchange::post("made", &jobs, job("smoke")).only(&JOB),
         Exchange::post("made again", &jobs, job("smoke")),
         Exchange::get("read", format!("{jobs}/smoke")).only(&JOB),
+        Exchange::get("jobs watched", format!("{jobs}?watch=true&{selector}&timeoutSeconds=2&resourceVersion=0")).metadata_of("object")
+            .but("/body/*/object/metadata/labels", "a real server adds the labels of its selector")
+            .but("/body/*/object/metadata/annotations", "a real server adds the Job's own"),
         Exchange::get("none", format!("{jobs}/absent")),
         Exchange::get("listed", format!("{jobs}?{selector}&limit=100")).only(&["/kind", "/metadata", "/items/0/metadata/name", "/items/1"]),
         Exchange::get("metadata listed", format!("{jobs}?{selector}&limit=500")).metadata_of("list")
@@ -99,7 +102,8 @@ pub fn leases_and_events(namespace: &str) -> Vec<Exchange> {
         Exchange::get("absent", &one),
         Exchange::post("made dry", format!("{leases}{dry}"), lease(json!({"name": "tidegate"}))),
         Exchange::put("renewed dry, absent and with a revision", format!("{one}{dry}"),
-            lease(json!({"name": "tidegate", "resourceVersion": "1"}))),
+            lease(json!({"name": "tidegate", "resourceVersion": "1"})))
+            .but("/body/metadata/resourceVersion", "a real server gives back what was sent, though nothing was made"),
         Exchange::put("renewed dry and absent", format!("{one}{dry}"), lease(json!({"name": "tidegate"}))),
         Exchange::post("made", &leases, lease(json!({"name": "tidegate"}))),
         Exchange::post("made by another", &leases, lease(json!({"name": "tidegate"}))),
@@ -129,7 +133,7 @@ fn events(namespace: &str) -> Vec<Exchange> {
         "reason": reason, "message": "Error creating: pods is forbidden: exceeded quota: q", "type": "Warning",
         "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:00:00Z", "count": 1,
     });
-    let read = ["/metadata/name", "/note", "/reason", "/type", "/regarding/name", "/series", "/eventTime", "/action"];
+    let read = ["/metadata/name", "/metadata/generateName", "/note", "/reason", "/type", "/regarding/name", "/series", "/eventTime", "/action"];
     let fields = "fieldSelector=involvedObject.uid%3Djob-1%2Creason%3DFailedCreate&limit=10";
     vec![
         Exchange::post("an event", &new, event.clone()).only(&read),
