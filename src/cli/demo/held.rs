@@ -38,7 +38,8 @@ pub fn refusals(object: &Value) -> Vec<(String, String)> {
 const NAME_MAX_BYTES: usize = 63;
 
 fn is_left_to_lint(object: &Value, problem: &Problem) -> bool {
-    let is_named_twice = problem.message.starts_with("names ") && problem.message.ends_with(" twice: remove one");
+    let is_named_twice =
+        problem.message.starts_with("names ") && problem.message.ends_with(" twice: remove one");
     LEFT_TO_LINT.iter().any(|part| problem.field.ends_with(part) || problem.message.contains(part))
         || (is_named_twice && !has_equal_texts(object, &problem.field))
 }

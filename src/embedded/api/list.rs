@@ -87,7 +87,8 @@ impl ListRequest<'_> {
     /// Without one, and with revision 0, everything is one page.
     fn limit(&self) -> Result<usize, Refusal> {
         let Some(text) = self.limit else { return Ok(usize::MAX) };
-        let limit = text.parse::<i64>().map_err(|_| Refusal::bad_request(format!("limit={text:?} is no number")))?;
+        let limit =
+            text.parse::<i64>().map_err(|_| Refusal::bad_request(format!("limit={text:?} is no number")))?;
         let is_any = self.continued.is_none() && self.revision == Some("0");
         Ok(if limit <= 0 || is_any { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) })
     }

@@ -21,10 +21,10 @@ pub(super) fn check(verb: Verb, dry_run: Option<&str>, body: &Value) -> Result<(
     }
     let policy = body["propagationPolicy"].as_str().filter(|_| verb == Verb::Delete);
     match policy {
-        None | Some("Background") => Ok(()),
-        Some("Foreground" | "Orphan") => {
-            let message = "this server deletes dependents in the background: propagationPolicy Foreground and Orphan are not \
-                implemented";
+        // Dependents go at once here, so that whom the object goes before or after them is the same.
+        None | Some("Background" | "Foreground") => Ok(()),
+        Some("Orphan") => {
+            let message = "propagationPolicy Orphan is not implemented here: dependents go with their owner";
             Err(Refusal::new(501, "NotImplemented", message))
         }
         Some(other) => {

@@ -102,7 +102,10 @@ impl Refusal {
     pub(super) fn precondition(resource: &Resource, name: &str, why: &str) -> Self {
         let kind = resource.qualified_kind();
         let message = format!("Operation cannot be fulfilled on {kind} \"{name}\": {why}");
-        Self { details: details(name, &resource.group, &resource.kind), ..Self::new(409, "Conflict", message) }
+        Self {
+            details: details(name, &resource.group, &resource.kind),
+            ..Self::new(409, "Conflict", message)
+        }
     }
 
     /// `resourceVersion` is of a time that is not yet.

@@ -49,7 +49,8 @@ impl Selector {
                 (None, Some((name, value))) => (name, value.trim_start_matches('='), true),
                 (None, None) => return Err(Refusal::bad_request(format!("invalid selector: {part}"))),
             };
-            let of_events = resource.plural == "events" && resource.group.is_empty() && OF_EVENTS.contains(&name);
+            let of_events =
+                resource.plural == "events" && resource.group.is_empty() && OF_EVENTS.contains(&name);
             if !of_events && !matches!(name, "metadata.name" | "metadata.namespace") {
                 return Err(Refusal::bad_request(format!("field label not supported: {name}")));
             }

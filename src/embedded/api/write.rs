@@ -298,8 +298,7 @@ impl Writer<'_> {
                 Some(sent) if sent == expected => {}
                 None if !self.resource.custom => drop(fields.insert(field.to_owned(), expected.into())),
                 Some(sent) if field == "kind" && self.resource.custom => {
-                    let cause =
-                        Cause::invalid(field, &format!("{sent:?}"), &format!("must be {expected}"));
+                    let cause = Cause::invalid(field, &format!("{sent:?}"), &format!("must be {expected}"));
                     return Err(Refusal::invalid(self.resource, "", &[cause]));
                 }
                 sent => {
@@ -417,7 +416,8 @@ fn merge(target: &mut Value, patch: &Value) {
 fn typed(plural: &str, body: &mut Value) {
     let Some(fields) = body.as_object_mut() else { return };
     if plural == "secrets" {
-        let texts = fields.remove("stringData").and_then(|texts| texts.as_object().cloned()).unwrap_or_default();
+        let texts =
+            fields.remove("stringData").and_then(|texts| texts.as_object().cloned()).unwrap_or_default();
         for (key, text) in texts {
             let bytes = BASE64_STANDARD.encode(text.as_str().unwrap_or(""));
             fields.entry("data").or_insert_with(|| json!({}))[&key] = bytes.into();

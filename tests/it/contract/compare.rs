@@ -101,7 +101,8 @@ fn digits_left_out(text: &str) -> String {
 pub fn differences(place: &str, real: &Value, embedded: &Value) -> Vec<String> {
     if real["code"] != embedded["code"] {
         let told = |answer: &Value| {
-            let words = answer.pointer("/body/message").or(answer.get("body")).unwrap_or(&Value::Null).to_string();
+            let words =
+                answer.pointer("/body/message").or(answer.get("body")).unwrap_or(&Value::Null).to_string();
             format!("{} {}", answer["code"], words.chars().take(WORDS_MAX).collect::<String>())
         };
         return vec![format!("{place}:\n    real     {}\n    embedded {}", told(real), told(embedded))];
@@ -137,9 +138,7 @@ fn compare(place: &str, path: &str, real: &Value, embedded: &Value, found: &mut 
 #[test]
 fn names_tell_equal_from_different_and_differences_are_found() {
     let mut names = Names::default();
-    let object = |uid: &str, revision: &str| {
-        serde_json::json!({"metadata": {"uid": uid.repeat(UID_MIN), "resourceVersion": revision}})
-    };
+    let object = |uid: &str, revision: &str| serde_json::json!({"metadata": {"uid": uid.repeat(UID_MIN), "resourceVersion": revision}});
     let first = names.of(&object("a", "7"));
     assert_eq!(first, names.of(&object("a", "7")));
     let second = names.of(&object("a", "9"));

@@ -29,7 +29,10 @@ pub enum Body {
     Text(String),
     Json(Value),
     /// The answer of an earlier exchange with these fields set; null removes one.
-    Edited { answer: String, fields: Vec<(String, Value)> },
+    Edited {
+        answer: String,
+        fields: Vec<(String, Value)>,
+    },
 }
 
 /// What came back.

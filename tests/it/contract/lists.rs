@@ -72,7 +72,10 @@ pub fn selectors(namespace: &str) -> Vec<Exchange> {
     ] {
         exchanges.push(Exchange::get(name, format!("{maps}?{query}")).but_words("words of the parser"));
     }
-    exchanges.push(Exchange::get("an unknown field", format!("{maps}?fieldSelector=data.a%3D1")).but_words("words of the parser"));
+    exchanges.push(
+        Exchange::get("an unknown field", format!("{maps}?fieldSelector=data.a%3D1"))
+            .but_words("words of the parser"),
+    );
     exchanges
 }
 
@@ -84,11 +87,23 @@ pub fn revisions(namespace: &str) -> Vec<Exchange> {
         Exchange::post("two", &maps, map("two", &json!({}))),
         Exchange::get("any", format!("{maps}?resourceVersion=0")),
         Exchange::get("not older than now", format!("{maps}?resourceVersion={newest}")),
-        Exchange::get("not older than before", format!("{maps}?resourceVersion={{{{one/metadata/resourceVersion}}}}&resourceVersionMatch=NotOlderThan")),
-        Exchange::get("exactly then", format!(
-            "{maps}?resourceVersion={{{{one/metadata/resourceVersion}}}}&resourceVersionMatch=Exact&limit=500")),
+        Exchange::get(
+            "not older than before",
+            format!(
+                "{maps}?resourceVersion={{{{one/metadata/resourceVersion}}}}&resourceVersionMatch=NotOlderThan"
+            ),
+        ),
+        Exchange::get(
+            "exactly then",
+            format!(
+                "{maps}?resourceVersion={{{{one/metadata/resourceVersion}}}}&resourceVersionMatch=Exact&limit=500"
+            ),
+        ),
         Exchange::get("a match without a revision", format!("{maps}?resourceVersionMatch=Exact")),
-        Exchange::get("a match that is none", format!("{maps}?resourceVersion=1&resourceVersionMatch=Perhaps")),
+        Exchange::get(
+            "a match that is none",
+            format!("{maps}?resourceVersion=1&resourceVersionMatch=Perhaps"),
+        ),
         Exchange::get("no number", format!("{maps}?resourceVersion=x")),
         Exchange::get("one not older", format!("{maps}/one?resourceVersion=0")),
         Exchange::get("in the future", format!("{maps}?resourceVersion=99999999")),

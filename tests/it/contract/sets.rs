@@ -39,27 +39,58 @@ fn edited(changes: &[(&str, Value)]) -> Value {
 pub fn defaults(namespace: &str) -> Vec<Exchange> {
     let sets = sets(namespace);
     let smoke = json!([{"name": "boots", "smoke": {"image": "app", "command": ["/app"]}}]);
-    let unknown = edited(&[("/spec/unknown", json!(1)), ("/spec/registry", json!({"insecure": true, "x": {"y": 1}}))]);
-    let nulls = edited(&[("/spec/interval", Value::Null), ("/spec/platforms", Value::Null), ("/spec/registry", Value::Null)]);
+    let unknown =
+        edited(&[("/spec/unknown", json!(1)), ("/spec/registry", json!({"insecure": true, "x": {"y": 1}}))]);
+    let nulls = edited(&[
+        ("/spec/interval", Value::Null),
+        ("/spec/platforms", Value::Null),
+        ("/spec/registry", Value::Null),
+    ]);
     vec![
         Exchange::post("made", &sets, small("acme")),
         Exchange::get("read", format!("{sets}/acme")),
         Exchange::get("read metadata", format!("{sets}/acme")).metadata_of("object"),
         Exchange::get("listed", &sets),
-        Exchange::post("dry", format!("{sets}?dryRun=All"), edited(&[("/metadata/name", json!("dry")), ("/spec/gates", smoke)])),
-        Exchange::post("with a status", format!("{sets}?dryRun=All"), edited(&[("/metadata/name", json!("dry")),
-            ("/status", json!({"observedGeneration": 7, "promoted": {"tag": "v1", "sequence": 1, "at": "x", "generation": 1, "images": []}}))])),
+        Exchange::post(
+            "dry",
+            format!("{sets}?dryRun=All"),
+            edited(&[("/metadata/name", json!("dry")), ("/spec/gates", smoke)]),
+        ),
+        Exchange::post(
+            "with a status",
+            format!("{sets}?dryRun=All"),
+            edited(&[
+                ("/metadata/name", json!("dry")),
+                (
+                    "/status",
+                    json!({"observedGeneration": 7, "promoted": {"tag": "v1", "sequence": 1, "at": "x", "generation": 1, "images": []}}),
+                ),
+            ]),
+        ),
         Exchange::post("pruned", format!("{sets}?dryRun=All"), unknown.clone()),
         Exchange::post("strict", format!("{sets}?dryRun=All&fieldValidation=Strict"), unknown),
         Exchange::post("nulls", format!("{sets}?dryRun=All"), nulls),
-        Exchange::post("no kind", &sets, json!({"metadata": {"name": "x"}, "spec": {}})).but_words("words of Go's decoder"),
+        Exchange::post("no kind", &sets, json!({"metadata": {"name": "x"}, "spec": {}}))
+            .but_words("words of Go's decoder"),
         Exchange::post("another kind", &sets, edited(&[("/kind", json!("Other"))]))
             .but_words("a real server goes on to judge the rest"),
         Exchange::post("another version", &sets, edited(&[("/apiVersion", json!("tidegate.dev/v9"))])),
-        Exchange::get("the definition", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/releasesets.tidegate.dev")
-            .only(&["/metadata/name", "/spec/versions/0/name", "/spec/versions/0/subresources", "/spec/names/plural",
-                "/spec/versions/0/schema/openAPIV3Schema/properties/status", "/status/storedVersions"]),
-        Exchange::get("no definition", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/absent.tidegate.dev"),
+        Exchange::get(
+            "the definition",
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/releasesets.tidegate.dev",
+        )
+        .only(&[
+            "/metadata/name",
+            "/spec/versions/0/name",
+            "/spec/versions/0/subresources",
+            "/spec/names/plural",
+            "/spec/versions/0/schema/openAPIV3Schema/properties/status",
+            "/status/storedVersions",
+        ]),
+        Exchange::get(
+            "no definition",
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/absent.tidegate.dev",
+        ),
     ]
 }
 
@@ -71,13 +102,46 @@ pub fn writes(namespace: &str) -> Vec<Exchange> {
         Exchange::put("without a revision", &acme, small("acme")),
         Exchange::put_edited("spec edited", &acme, "made", &[("/spec/suspend", json!(true))]),
         Exchange::put_edited("from a stale read", &acme, "made", &[("/spec/suspend", json!(false))]),
-        Exchange::put_edited("metadata alone", &acme, "spec edited", &[("/metadata/annotations", json!({"a": "1"}))]),
-        Exchange::put_edited("spec and status", &acme, "metadata alone", &[
-            ("/spec/interval", json!("2m")), ("/status/observedGeneration", json!(9)), ("/status/unknown", json!(9))]),
-        Exchange::put_edited("status alone, on the main path", &acme, "spec and status", &[("/status", json!({"observedGeneration": 9}))]),
-        Exchange::put_edited("of a foreign uid", &acme, "spec and status", &[("/metadata/uid", json!("00000000-0000-0000-0000-000000000001"))]),
-        Exchange::put_edited("the defaults written out", &acme, "spec and status", &[("/spec/deadline", Value::Null)]),
-        Exchange::put_edited("generation sent", &acme, "spec and status", &[("/metadata/generation", json!(99)), ("/spec/interval", json!("3m"))]),
+        Exchange::put_edited(
+            "metadata alone",
+            &acme,
+            "spec edited",
+            &[("/metadata/annotations", json!({"a": "1"}))],
+        ),
+        Exchange::put_edited(
+            "spec and status",
+            &acme,
+            "metadata alone",
+            &[
+                ("/spec/interval", json!("2m")),
+                ("/status/observedGeneration", json!(9)),
+                ("/status/unknown", json!(9)),
+            ],
+        ),
+        Exchange::put_edited(
+            "status alone, on the main path",
+            &acme,
+            "spec and status",
+            &[("/status", json!({"observedGeneration": 9}))],
+        ),
+        Exchange::put_edited(
+            "of a foreign uid",
+            &acme,
+            "spec and status",
+            &[("/metadata/uid", json!("00000000-0000-0000-0000-000000000001"))],
+        ),
+        Exchange::put_edited(
+            "the defaults written out",
+            &acme,
+            "spec and status",
+            &[("/spec/deadline", Value::Null)],
+        ),
+        Exchange::put_edited(
+            "generation sent",
+            &acme,
+            "spec and status",
+            &[("/metadata/generation", json!(99)), ("/spec/interval", json!("3m"))],
+        ),
     ]
 }
 
@@ -93,22 +157,83 @@ pub fn status(namespace: &str) -> Vec<Exchange> {
     vec![
         Exchange::post("made", &sets, small("acme")),
         Exchange::get("read", &status),
-        Exchange::put_edited("written", &status, "made", &[("/status", json!({"observedGeneration": 1, "conditions": conditions,
-            "promoted": promoted("v1", 1)}))]),
+        Exchange::put_edited(
+            "written",
+            &status,
+            "made",
+            &[(
+                "/status",
+                json!({"observedGeneration": 1, "conditions": conditions,
+            "promoted": promoted("v1", 1)}),
+            )],
+        ),
         Exchange::put_edited("the same again", &status, "written", &[]),
-        Exchange::put_edited("from a stale read", &status, "made", &[("/status", json!({"observedGeneration": 2}))]),
-        Exchange::put_edited("without a revision", &status, "written", &[("/metadata/resourceVersion", Value::Null)]),
-        Exchange::put_edited("of a foreign uid", &status, "written", &[("/metadata/uid", json!("00000000-0000-0000-0000-000000000001"))]),
-        Exchange::put_edited("absent", format!("{sets}/absent/status"), "written", &[("/metadata/name", json!("absent"))]),
-        Exchange::put_edited("with spec and labels", &status, "written", &[("/spec/suspend", json!(true)),
-            ("/metadata/labels", json!({"a": "1"})), ("/metadata/annotations", json!({"a": "1"})), ("/status/lastHandledReconcileAt", json!("now"))]),
-        Exchange::put_edited("with a finalizer", &status, "with spec and labels", &[("/metadata/finalizers", json!(["a.b/c"])), ("/status/lastHandledReconcileAt", json!("then"))]),
-        Exchange::put_edited("fields of the future", &status, "with a finalizer", &[("/status/fromTheFuture", json!(1)),
-            ("/status/promoted/fromTheFuture", json!(1))]),
-        Exchange::put_edited("no status at all", format!("{status}?dryRun=All"), "fields of the future", &[("/status", Value::Null)]),
-        Exchange::put_edited("a wrong type", &status, "fields of the future", &[("/status/observedGeneration", json!("1"))])
-            .but_words("a real server names the field within its status"),
-        Exchange::put_edited("a field that must be there", &status, "fields of the future", &[("/status/promoted", json!({"tag": "v2"}))]),
+        Exchange::put_edited(
+            "from a stale read",
+            &status,
+            "made",
+            &[("/status", json!({"observedGeneration": 2}))],
+        ),
+        Exchange::put_edited(
+            "without a revision",
+            &status,
+            "written",
+            &[("/metadata/resourceVersion", Value::Null)],
+        ),
+        Exchange::put_edited(
+            "of a foreign uid",
+            &status,
+            "written",
+            &[("/metadata/uid", json!("00000000-0000-0000-0000-000000000001"))],
+        ),
+        Exchange::put_edited(
+            "absent",
+            format!("{sets}/absent/status"),
+            "written",
+            &[("/metadata/name", json!("absent"))],
+        ),
+        Exchange::put_edited(
+            "with spec and labels",
+            &status,
+            "written",
+            &[
+                ("/spec/suspend", json!(true)),
+                ("/metadata/labels", json!({"a": "1"})),
+                ("/metadata/annotations", json!({"a": "1"})),
+                ("/status/lastHandledReconcileAt", json!("now")),
+            ],
+        ),
+        Exchange::put_edited(
+            "with a finalizer",
+            &status,
+            "with spec and labels",
+            &[("/metadata/finalizers", json!(["a.b/c"])), ("/status/lastHandledReconcileAt", json!("then"))],
+        ),
+        Exchange::put_edited(
+            "fields of the future",
+            &status,
+            "with a finalizer",
+            &[("/status/fromTheFuture", json!(1)), ("/status/promoted/fromTheFuture", json!(1))],
+        ),
+        Exchange::put_edited(
+            "no status at all",
+            format!("{status}?dryRun=All"),
+            "fields of the future",
+            &[("/status", Value::Null)],
+        ),
+        Exchange::put_edited(
+            "a wrong type",
+            &status,
+            "fields of the future",
+            &[("/status/observedGeneration", json!("1"))],
+        )
+        .but_words("a real server names the field within its status"),
+        Exchange::put_edited(
+            "a field that must be there",
+            &status,
+            "fields of the future",
+            &[("/status/promoted", json!({"tag": "v2"}))],
+        ),
         Exchange::get("at the end", &acme),
     ]
 }
@@ -118,7 +243,9 @@ pub fn never_back(namespace: &str) -> Vec<Exchange> {
     let sets = sets(namespace);
     let status = format!("{sets}/acme/status");
     let merge = |name: &str, value: Value| Exchange::merge(name, &status, json!({"status": value}));
-    let put = |name: &str, value: Value| Exchange::put_edited(name, format!("{status}?dryRun=All"), "promoted", &[("/status", value)]);
+    let put = |name: &str, value: Value| {
+        Exchange::put_edited(name, format!("{status}?dryRun=All"), "promoted", &[("/status", value)])
+    };
     vec![
         Exchange::post("made", &sets, small("acme")),
         merge("promoted", json!({"promoted": promoted("v5", 5)})),
@@ -135,7 +262,11 @@ pub fn never_back(namespace: &str) -> Vec<Exchange> {
         merge("the same", json!({"promoted": promoted("v5", 5)})),
         merge("the same sequence at another time", json!({"promoted": {"at": "2026-02-02T00:00:00Z"}})),
         merge("back by a new sequence", json!({"promoted": promoted("v4", 6)})),
-        Exchange::merge("on the main path", format!("{sets}/acme"), json!({"status": {"promoted": promoted("v9", 1)}})),
+        Exchange::merge(
+            "on the main path",
+            format!("{sets}/acme"),
+            json!({"status": {"promoted": promoted("v9", 1)}}),
+        ),
         Exchange::delete("gone", format!("{sets}/acme"), Value::Null),
         Exchange::post("made anew", &sets, small("acme")),
         merge("from the beginning", json!({"promoted": promoted("v1", 1)})),
@@ -147,7 +278,11 @@ pub fn hands(namespace: &str) -> Vec<Exchange> {
     let sets = sets(namespace);
     let acme = format!("{sets}/acme?fieldManager=tidegate-cli");
     let patch = |name: &str, after: &str, spec: Value| {
-        Exchange::merge(name, &acme, json!({"metadata": {"resourceVersion": format!("{{{{{after}/metadata/resourceVersion}}}}")}, "spec": spec}))
+        Exchange::merge(
+            name,
+            &acme,
+            json!({"metadata": {"resourceVersion": format!("{{{{{after}/metadata/resourceVersion}}}}")}, "spec": spec}),
+        )
     };
     vec![
         Exchange::post("made", &sets, small("acme")),
@@ -160,9 +295,17 @@ pub fn hands(namespace: &str) -> Vec<Exchange> {
         patch("skipped twice", "pinned", json!({"skip": ["main-1", "main-1"]}))
             .but_words("a rule judges the list beside the schema"),
         patch("unpinned", "pinned", json!({"pin": null, "skip": null})),
-        Exchange::merge("asked to look", &acme, json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}})),
+        Exchange::merge(
+            "asked to look",
+            &acme,
+            json!({"metadata": {"annotations": {"reconcile.fluxcd.io/requestedAt": "now"}}}),
+        ),
         patch("an image less", "asked to look", json!({"images": []})).but_words(TYPE_NAMED),
-        Exchange::merge("absent", format!("{sets}/absent?fieldManager=tidegate-cli"), json!({"spec": {"pin": "main-1"}})),
+        Exchange::merge(
+            "absent",
+            format!("{sets}/absent?fieldManager=tidegate-cli"),
+            json!({"spec": {"pin": "main-1"}}),
+        ),
     ]
 }
 
@@ -170,8 +313,12 @@ pub fn deletions(namespace: &str) -> Vec<Exchange> {
     let sets = sets(namespace);
     let acme = format!("{sets}/acme");
     let finalizers = |name: &str, after: &str, finalizers: Value| {
-        Exchange::merge(name, &acme, json!({"metadata": {"uid": format!("{{{{{after}/metadata/uid}}}}"),
-            "resourceVersion": format!("{{{{{after}/metadata/resourceVersion}}}}"), "finalizers": finalizers}}))
+        Exchange::merge(
+            name,
+            &acme,
+            json!({"metadata": {"uid": format!("{{{{{after}/metadata/uid}}}}"),
+            "resourceVersion": format!("{{{{{after}/metadata/resourceVersion}}}}"), "finalizers": finalizers}}),
+        )
     };
     vec![
         Exchange::post("made", &sets, small("acme")),
@@ -179,15 +326,30 @@ pub fn deletions(namespace: &str) -> Vec<Exchange> {
         finalizers("from a stale read", "made", json!([])),
         Exchange::delete("marked", &acme, Value::Null),
         Exchange::get("read", &acme),
-        Exchange::put_edited("status while going", format!("{acme}/status"), "read", &[("/status/lastHandledReconcileAt", json!("x"))]),
-        Exchange::put_edited("spec while going", &acme, "status while going", &[("/spec/suspend", json!(true))]),
-        finalizers("one more", "spec while going", json!(["tidegate.dev/targets", "a.b/c"])).but("/body/details/causes", TWICE),
+        Exchange::put_edited(
+            "status while going",
+            format!("{acme}/status"),
+            "read",
+            &[("/status/lastHandledReconcileAt", json!("x"))],
+        ),
+        Exchange::put_edited(
+            "spec while going",
+            &acme,
+            "status while going",
+            &[("/spec/suspend", json!(true))],
+        ),
+        finalizers("one more", "spec while going", json!(["tidegate.dev/targets", "a.b/c"]))
+            .but("/body/details/causes", TWICE),
         finalizers("let go", "spec while going", json!([])),
         Exchange::get("gone", &acme),
         Exchange::post("made anew", &sets, small("acme")),
         finalizers("of its predecessor", "made", json!(["tidegate.dev/targets"])),
-        Exchange::merge("of a foreign uid", &acme, json!({"metadata": {"uid": "00000000-0000-0000-0000-000000000001"}}))
-            .but("/body/details/causes", TWICE),
+        Exchange::merge(
+            "of a foreign uid",
+            &acme,
+            json!({"metadata": {"uid": "00000000-0000-0000-0000-000000000001"}}),
+        )
+        .but("/body/details/causes", TWICE),
         Exchange::delete("gone at once", &acme, json!({"propagationPolicy": "Background"})),
         Exchange::delete("gone already", &acme, Value::Null),
     ]
@@ -215,7 +377,9 @@ pub fn corpus(namespace: &str) -> Vec<Exchange> {
             metadata.remove("namespace");
         }
         let path = format!("{sets}?dryRun=All&fieldValidation=Strict");
-        exchanges.push(Exchange::post(&name, path, set).but_words("`lint` says which, where a rule says that one is"));
+        exchanges.push(
+            Exchange::post(&name, path, set).but_words("`lint` says which, where a rule says that one is"),
+        );
     }
     assert!(exchanges.len() >= 40, "only {} files were found", exchanges.len());
     exchanges

@@ -14,7 +14,7 @@ use tidegate::embedded::api::ApiServer;
 use tidegate::telemetry::clock::Clock;
 
 use super::exchange::{Answer, Body, Exchange};
-use crate::cluster::control_plane::{ControlPlane, TOOLS};
+use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::tools::Tools;
 use crate::flux::controllers;
 
@@ -32,8 +32,8 @@ const FLUX_CRDS: [&str; 7] = [
 ];
 
 /// The real API server.
-pub struct Real {
-    plane: &'static ControlPlane,
+pub struct Real<'a> {
+    plane: &'a ControlPlane,
     client: Client,
     flux_crds: PathBuf,
 }
@@ -50,9 +50,13 @@ pub struct Side {
 }
 
 /// The real API server with all definitions; `None` after one printed line when tools are missing.
-pub async fn real(suite: &str) -> Option<Real> {
-    let tools = Tools::require(suite, &[TOOLS[0], TOOLS[1], "flux-crds"])?;
-    let plane = ControlPlane::shared(suite).await?;
+pub async fn real(suite: &str) -> Option<Real<'static>> {
+    real_on(suite, ControlPlane::shared(suite).await?).await
+}
+
+/// The same on that control plane.
+pub async fn real_on<'a>(suite: &str, plane: &'a ControlPlane) -> Option<Real<'a>> {
+    let tools = Tools::require(suite, &["flux-crds"])?;
     let client = plane.client().await;
     crate::crd::install(&client).await;
     let flux_crds = tools.path("flux-crds").to_owned();
@@ -86,7 +90,7 @@ fn definitions(folder: &Path) -> &'static [Value] {
 
 // === impl Real ===
 
-impl Real {
+impl Real<'_> {
     pub fn flux_crds(&self) -> &Path {
         &self.flux_crds
     }
@@ -168,9 +172,11 @@ impl Side {
         match value {
             Value::String(text) => self.filled_text(text).into(),
             Value::Array(items) => items.iter().map(|item| self.filled(item)).collect(),
-            Value::Object(fields) => {
-                fields.iter().map(|(name, value)| (name.clone(), self.filled(value))).collect::<serde_json::Map<_, _>>().into()
-            }
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(name, value)| (name.clone(), self.filled(value)))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
             other => other.clone(),
         }
     }
@@ -191,21 +197,20 @@ impl Side {
     }
 }
 
-/// The events of a watch. How often a server sends bookmarks is its own choice: the last one stands for all.
+/// The events of a watch. When a server sends bookmarks is its own choice, and none is owed: each that comes must be of
+/// the form that both have, and is left out. One that was not asked for is kept, and differs.
 fn events(text: &str, with_bookmarks: bool) -> Value {
     let mut events: Vec<Value> =
         text.lines().map(|line| serde_json::from_str(line).expect("a line is one event")).collect();
-    if !with_bookmarks {
-        // None was asked for: one that comes is a difference.
-        return events.into();
+    let is_bookmark = |event: &Value| with_bookmarks && event["type"] == "BOOKMARK";
+    for bookmark in events.iter().filter(|event| is_bookmark(event)) {
+        let revision = bookmark["object"]["metadata"]["resourceVersion"].clone();
+        assert!(revision.as_str().is_some_and(|text| text.parse::<u64>().is_ok()), "{bookmark}");
+        let metadata = json!({"resourceVersion": revision, "creationTimestamp": null});
+        let object =
+            json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
+        assert_eq!(bookmark["object"], object, "watches of this suite that take bookmarks are of metadata");
     }
-    let mut bookmark = events.iter().rfind(|event| event["type"] == "BOOKMARK").cloned();
-    events.retain(|event| event["type"] != "BOOKMARK");
-    if let Some(bookmark) = &mut bookmark {
-        // Of the whole server, where other tests write too.
-        bookmark["object"]["metadata"]["resourceVersion"] = json!("<at least that of the last event>");
-        events.push(bookmark.clone());
-    }
+    events.retain(|event| !is_bookmark(event));
     events.into()
 }
-

@@ -23,7 +23,13 @@ pub fn changes(namespace: &str) -> Vec<Exchange> {
         Exchange::post("before", &maps, map("before", &json!({}))),
         Exchange::get("listed", &maps),
         // Changes while it is open.
-        Exchange::get("open", format!("{maps}?watch=true&resourceVersion={{{{listed/metadata/resourceVersion}}}}&timeoutSeconds=5")).meanwhile(vec![
+        Exchange::get(
+            "open",
+            format!(
+                "{maps}?watch=true&resourceVersion={{{{listed/metadata/resourceVersion}}}}&timeoutSeconds=5"
+            ),
+        )
+        .meanwhile(vec![
             Exchange::post("made", &maps, map("one", &json!({"a": "1"}))),
             Exchange::put_edited("edited", &one, "made", &[("/data/a", json!("2"))]),
             Exchange::put_edited("edited to the same", &one, "edited", &[]),
@@ -33,13 +39,23 @@ pub fn changes(namespace: &str) -> Vec<Exchange> {
         // The same changes again, from the revision before them.
         watch("again", &maps, from, ""),
         watch("again, metadata", &maps, from, "").metadata_of("object"),
-        Exchange::get("with bookmarks", format!("{maps}?watch=true&resourceVersion={from}&timeoutSeconds=8&allowWatchBookmarks=true"))
-            .metadata_of("object"),
+        Exchange::get(
+            "with bookmarks",
+            format!("{maps}?watch=true&resourceVersion={from}&timeoutSeconds=5&allowWatchBookmarks=true"),
+        )
+        .metadata_of("object"),
         Exchange::get("what is there first", format!("{maps}?watch=true&timeoutSeconds=2")),
-        Exchange::get("what is there first, any", format!("{maps}?watch=true&resourceVersion=0&timeoutSeconds=2")),
+        Exchange::get(
+            "what is there first, any",
+            format!("{maps}?watch=true&resourceVersion=0&timeoutSeconds=2"),
+        ),
         watch("of one name", &maps, from, "&fieldSelector=metadata.name%3Done"),
         watch("of sets", &sets, from, ""),
-        Exchange::merge("status alone", format!("{sets}/acme/status"), json!({"status": {"lastHandledReconcileAt": "x"}})),
+        Exchange::merge(
+            "status alone",
+            format!("{sets}/acme/status"),
+            json!({"status": {"lastHandledReconcileAt": "x"}}),
+        ),
         watch("of sets again", &sets, "{{another kind/metadata/resourceVersion}}", ""),
     ]
 }

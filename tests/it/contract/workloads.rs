@@ -57,7 +57,8 @@ pub fn smoke(namespace: &str) -> Vec<Exchange> {
     let selector = "labelSelector=tidegate.dev%2Fset%3Dacme";
     let terminated = json!({"phase": "Succeeded", "containerStatuses": [{"name": "smoke", "image": "x", "imageID": "y",
         "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}]});
-    let background = json!({"propagationPolicy": "Background", "preconditions": {"uid": "{{made/metadata/uid}}"}});
+    let background =
+        json!({"propagationPolicy": "Background", "preconditions": {"uid": "{{made/metadata/uid}}"}});
     vec![
         Exchange::post("made", &jobs, job("smoke")).only(&JOB),
         Exchange::post("made again", &jobs, job("smoke")),
@@ -93,59 +94,115 @@ pub fn smoke(namespace: &str) -> Vec<Exchange> {
 
 pub fn leases_and_events(namespace: &str) -> Vec<Exchange> {
     let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
-    let lease = |metadata: Value| json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata,
+    let lease = |metadata: Value| {
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata,
         "spec": {"holderIdentity": "a", "leaseDurationSeconds": 15, "leaseTransitions": 0,
-            "acquireTime": "2026-01-01T00:00:00.000000Z", "renewTime": "2026-01-01T00:00:00.000000Z"}});
+            "acquireTime": "2026-01-01T00:00:00.000000Z", "renewTime": "2026-01-01T00:00:00.000000Z"}})
+    };
     let dry = "?dryRun=All";
     let one = format!("{leases}/tidegate");
     let mut exchanges = vec![
         Exchange::get("absent", &one),
         Exchange::post("made dry", format!("{leases}{dry}"), lease(json!({"name": "tidegate"}))),
-        Exchange::put("renewed dry, absent and with a revision", format!("{one}{dry}"),
-            lease(json!({"name": "tidegate", "resourceVersion": "1"})))
-            .but("/body/metadata/resourceVersion", "a real server gives back what was sent, though nothing was made"),
+        Exchange::put(
+            "renewed dry, absent and with a revision",
+            format!("{one}{dry}"),
+            lease(json!({"name": "tidegate", "resourceVersion": "1"})),
+        )
+        .but(
+            "/body/metadata/resourceVersion",
+            "a real server gives back what was sent, though nothing was made",
+        ),
         Exchange::put("renewed dry and absent", format!("{one}{dry}"), lease(json!({"name": "tidegate"}))),
         Exchange::post("made", &leases, lease(json!({"name": "tidegate"}))),
         Exchange::post("made by another", &leases, lease(json!({"name": "tidegate"}))),
-        Exchange::put_edited("renewed", &one, "made", &[("/spec/renewTime", json!("2026-01-01T00:00:05.000001Z"))]),
-        Exchange::put_edited("renewed from a stale read", &one, "made", &[("/spec/holderIdentity", json!("b"))]),
+        Exchange::put_edited(
+            "renewed",
+            &one,
+            "made",
+            &[("/spec/renewTime", json!("2026-01-01T00:00:05.000001Z"))],
+        ),
+        Exchange::put_edited(
+            "renewed from a stale read",
+            &one,
+            "made",
+            &[("/spec/holderIdentity", json!("b"))],
+        ),
         Exchange::put("without a revision", &one, lease(json!({"name": "tidegate"}))),
         Exchange::put_edited("given back", &one, "renewed", &[("/spec/holderIdentity", json!(""))]),
         Exchange::get("read", &one),
         Exchange::delete("gone", &one, Value::Null),
-        Exchange::put_edited("renewed when gone", &one, "given back", &[("/spec/holderIdentity", json!("b"))]),
+        Exchange::put_edited(
+            "renewed when gone",
+            &one,
+            "given back",
+            &[("/spec/holderIdentity", json!("b"))],
+        ),
     ];
     exchanges.extend(events(namespace));
     exchanges
 }
 
 fn events(namespace: &str) -> Vec<Exchange> {
-    let (new, old) = (format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events"), format!("/api/v1/namespaces/{namespace}/events"));
+    let (new, old) = (
+        format!("/apis/events.k8s.io/v1/namespaces/{namespace}/events"),
+        format!("/api/v1/namespaces/{namespace}/events"),
+    );
     let event = json!({
         "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"generateName": "acme-", "namespace": namespace},
         "eventTime": "2026-01-01T00:00:00.000000Z", "type": "Normal", "reason": "Promoted", "action": "Reconcile",
         "note": "promoted main-1", "reportingController": "tidegate", "reportingInstance": "tidegate-0",
         "regarding": {"apiVersion": "tidegate.dev/v1alpha1", "kind": "ReleaseSet", "name": "acme", "namespace": namespace, "uid": "u"},
     });
-    let refused = |name: &str, uid: &str, reason: &str| json!({
-        "apiVersion": "v1", "kind": "Event", "metadata": {"name": name},
-        "involvedObject": {"kind": "Job", "name": "smoke", "namespace": namespace, "uid": uid},
-        "reason": reason, "message": "Error creating: pods is forbidden: exceeded quota: q", "type": "Warning",
-        "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:00:00Z", "count": 1,
-    });
-    let read = ["/metadata/name", "/metadata/generateName", "/note", "/reason", "/type", "/regarding/name", "/series", "/eventTime", "/action"];
+    let refused = |name: &str, uid: &str, reason: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": name},
+            "involvedObject": {"kind": "Job", "name": "smoke", "namespace": namespace, "uid": uid},
+            "reason": reason, "message": "Error creating: pods is forbidden: exceeded quota: q", "type": "Warning",
+            "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:00:00Z", "count": 1,
+        })
+    };
+    let read = [
+        "/metadata/name",
+        "/metadata/generateName",
+        "/note",
+        "/reason",
+        "/type",
+        "/regarding/name",
+        "/series",
+        "/eventTime",
+        "/action",
+    ];
     let fields = "fieldSelector=involvedObject.uid%3Djob-1%2Creason%3DFailedCreate&limit=10";
     vec![
         Exchange::post("an event", &new, event.clone()).only(&read),
-        Exchange::merge("its series", format!("{new}/{{{{an event/metadata/name}}}}"), json!({"series":
-            {"count": 2, "lastObservedTime": "2026-01-01T00:00:05.000000Z"}})).only(&read),
+        Exchange::merge(
+            "its series",
+            format!("{new}/{{{{an event/metadata/name}}}}"),
+            json!({"series":
+            {"count": 2, "lastObservedTime": "2026-01-01T00:00:05.000000Z"}}),
+        )
+        .only(&read),
         Exchange::merge("of an event that expired", format!("{new}/absent"), json!({"series": {"count": 2}})),
-        Exchange::post("refused", &old, refused("smoke.1", "job-1", "FailedCreate"))
-            .only(&["/metadata/name", "/message", "/reason", "/involvedObject/uid", "/lastTimestamp"]),
-        Exchange::post("other reason", &old, refused("smoke.2", "job-1", "SuccessfulCreate")).only(&["/metadata/name"]),
-        Exchange::post("other job", &old, refused("smoke.3", "job-2", "FailedCreate")).only(&["/metadata/name"]),
-        Exchange::get("why there is no pod", format!("{old}?{fields}")).only(&["/kind", "/items/0/metadata/name", "/items/0/message", "/items/1"]),
+        Exchange::post("refused", &old, refused("smoke.1", "job-1", "FailedCreate")).only(&[
+            "/metadata/name",
+            "/message",
+            "/reason",
+            "/involvedObject/uid",
+            "/lastTimestamp",
+        ]),
+        Exchange::post("other reason", &old, refused("smoke.2", "job-1", "SuccessfulCreate"))
+            .only(&["/metadata/name"]),
+        Exchange::post("other job", &old, refused("smoke.3", "job-2", "FailedCreate"))
+            .only(&["/metadata/name"]),
+        Exchange::get("why there is no pod", format!("{old}?{fields}")).only(&[
+            "/kind",
+            "/items/0/metadata/name",
+            "/items/0/message",
+            "/items/1",
+        ]),
         Exchange::get("nothing of another", format!("{old}?fieldSelector=involvedObject.uid%3Djob-9")),
-        Exchange::get("no such field", format!("{old}?fieldSelector=involvedObject.colour%3Dred")).but_words("words of the parser"),
+        Exchange::get("no such field", format!("{old}?fieldSelector=involvedObject.colour%3Dred"))
+            .but_words("words of the parser"),
     ]
 }

@@ -131,7 +131,12 @@ impl Writer<'_> {
     }
 
     /// What stands in for CEL. A spec that did not change is not judged again.
-    pub(super) fn check_validations(&self, name: &str, stored: Option<&Value>, next: &Value) -> Result<(), Refusal> {
+    pub(super) fn check_validations(
+        &self,
+        name: &str,
+        stored: Option<&Value>,
+        next: &Value,
+    ) -> Result<(), Refusal> {
         if stored.is_some_and(|stored| stored.get("spec") == next.get("spec")) {
             return Ok(());
         }
@@ -144,11 +149,15 @@ impl Writer<'_> {
         if causes.is_empty() { Ok(()) } else { Err(Refusal::invalid(self.resource, name, &causes)) }
     }
 
-    pub(super) fn check_deletable(&self, name: &str, stored: &Value, preconditions: &Value) -> Result<(), Refusal> {
-        for (field, called, hint) in [
-            ("uid", "UID", "deleted and then recreated"),
-            ("resourceVersion", "ResourceVersion", "modified"),
-        ] {
+    pub(super) fn check_deletable(
+        &self,
+        name: &str,
+        stored: &Value,
+        preconditions: &Value,
+    ) -> Result<(), Refusal> {
+        for (field, called, hint) in
+            [("uid", "UID", "deleted and then recreated"), ("resourceVersion", "ResourceVersion", "modified")]
+        {
             let (wanted, actual) = (preconditions[field].as_str().unwrap_or(""), text(stored, field));
             if !wanted.is_empty() && wanted != actual {
                 let why = format!(
