@@ -43,8 +43,12 @@ mod requests;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod sequences;
 #[cfg(test)]
 mod sharing;
 #[cfg(test)]
 mod smoke;
+#[cfg(test)]
+mod supply;

@@ -113,6 +113,12 @@ impl Real {
         self.controller = Some(server);
     }
 
+    /// One of the namespace with more flags; it ends when it is dropped.
+    pub async fn run_with(&self, flags: &[&str]) -> Server {
+        let more = flags.iter().map(|flag| (*flag).to_owned());
+        self.serve(&self.arguments().into_iter().chain(more).collect::<Vec<_>>()).await
+    }
+
     /// A controller with these flags in the place of the namespace; it ends when it is dropped.
     pub async fn run(&self, flags: &[&str]) -> Server {
         let mut arguments = self.arguments();
