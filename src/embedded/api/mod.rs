@@ -1,12 +1,13 @@
 //! A Kubernetes API in memory, served as a tower service behind `kube::Client`.
 //!
-//! Done: GET, LIST (label and name selectors), WATCH from a revision with 410, POST, PUT, PUT and merge-patch of
-//! `/status`, merge-patch, DELETE with preconditions, finalizers, garbage collection by ownerReferences, dry run, pod
-//! logs, partial object metadata; one revision counter, uid, generation, refusals as `Status` in the API machinery's
-//! words; defaults, pruning and validation of registered CRDs.
-//! Not here: server-side apply, strategic and JSON patches (415), deletion of collections (405), CEL (see
-//! [`rules`]), admission, RBAC, managed fields, discovery, `limit` and `continue` (every list is whole). Every
-//! namespace exists. A real kube-apiserver has the last word: the same scenarios run against one.
+//! Done: GET, LIST (pages, selectors of labels and names, of Events by what they are about, revisions), WATCH from a
+//! revision with 410, POST, PUT, PUT and merge-patch of `/status`, merge-patch, DELETE with preconditions, finalizers,
+//! garbage collection by ownerReferences, dry run, pod logs, partial object metadata; one revision counter, uid,
+//! generation, refusals as `Status` in the API machinery's words; defaults, pruning and validation of registered CRDs.
+//! Not here: server-side apply, strategic and JSON patches (415), deletion of collections (405), orphaning (501), watch
+//! lists (422), CEL (see [`rules`] and [`ApiServer::add_validation`]), admission, RBAC, managed fields, discovery (404).
+//! Every namespace exists. Defaults of built-in kinds are not filled in. A real kube-apiserver has the last word:
+//! `tests/it/contract` sends the same requests to both and compares the answers.
 //! Must never know: what the kinds of Tidegate mean.
 
 mod list;

@@ -163,7 +163,9 @@ fn remove(value: &mut Value, pointer: &str) {
     };
     match (value, rest) {
         (Value::Array(items), Some(rest)) if head == "*" => {
-            items.iter_mut().for_each(|item| remove(item, &rest));
+            for item in items {
+                remove(item, &rest);
+            }
         }
         (Value::Object(fields), None) => drop(fields.remove(&head.replace("~1", "/"))),
         (value, Some(rest)) => {

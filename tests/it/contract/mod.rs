@@ -34,7 +34,7 @@ struct Story {
 }
 
 /// The whole contract.
-const STORIES: [Story; 22] = [
+const STORIES: [Story; 23] = [
     Story { name: "writes", exchanges: objects::writes },
     Story { name: "refused-writes", exchanges: objects::refused },
     Story { name: "dry-runs", exchanges: objects::dry_runs },
@@ -47,6 +47,7 @@ const STORIES: [Story; 22] = [
     Story { name: "defaults", exchanges: sets::defaults },
     Story { name: "set-writes", exchanges: sets::writes },
     Story { name: "status", exchanges: sets::status },
+    Story { name: "status-kept", exchanges: sets::status_kept },
     Story { name: "never-back", exchanges: sets::never_back },
     Story { name: "hands", exchanges: sets::hands },
     Story { name: "set-deletions", exchanges: sets::deletions },
@@ -104,7 +105,17 @@ async fn lists_and_watches_answer_alike() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn release_sets_answer_alike() {
-    told(&["defaults", "set-writes", "status", "never-back", "hands", "set-deletions", "corpus"]).await;
+    told(&[
+        "defaults",
+        "set-writes",
+        "status",
+        "status-kept",
+        "never-back",
+        "hands",
+        "set-deletions",
+        "corpus",
+    ])
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -151,7 +151,7 @@ fn promoted(tag: &str, sequence: i64) -> Value {
 
 pub fn status(namespace: &str) -> Vec<Exchange> {
     let sets = sets(namespace);
-    let (acme, status) = (format!("{sets}/acme"), format!("{sets}/acme/status"));
+    let status = format!("{sets}/acme/status");
     let conditions = json!([{"type": "Ready", "status": "False", "reason": "NothingPromoted", "message": "m",
         "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1}]);
     vec![
@@ -192,6 +192,17 @@ pub fn status(namespace: &str) -> Vec<Exchange> {
             "written",
             &[("/metadata/name", json!("absent"))],
         ),
+    ]
+}
+
+/// What of a status write is kept, and what is not.
+pub fn status_kept(namespace: &str) -> Vec<Exchange> {
+    let sets = sets(namespace);
+    let (acme, status) = (format!("{sets}/acme"), format!("{sets}/acme/status"));
+    let written = json!({"observedGeneration": 1, "promoted": promoted("v1", 1)});
+    vec![
+        Exchange::post("made", &sets, small("acme")),
+        Exchange::put_edited("written", &status, "made", &[("/status", written)]),
         Exchange::put_edited(
             "with spec and labels",
             &status,
