@@ -162,7 +162,7 @@ impl Watching {
         if self.request.bookmarks {
             let resource = &self.request.resource;
             let mark = json!({"kind": resource.kind, "apiVersion": resource.api_version(),
-                "metadata": {"resourceVersion": self.sent.to_string(), "creationTimestamp": null}});
+                "metadata": {"resourceVersion": self.sent.to_string()}});
             self.lines.push_back(self.line("BOOKMARK", &mark));
         }
     }

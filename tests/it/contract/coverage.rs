@@ -72,6 +72,7 @@ async fn every_right_of_the_controller_has_an_exchange() {
         }
     });
     let records = futures::future::join_all(stories).await.concat();
+    assert!(records.len() >= 400, "only {} exchanges were sent", records.len());
     // Where the kind is served; that an object is absent is an answer that the controller relies on too.
     let told: BTreeSet<Right> =
         records.iter().filter(|record| matches!(record.code, 200..400 | 404 | 409)).map(right).collect();
