@@ -7,9 +7,9 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, LocalObjectReference, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event as NewEvent;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, PostParams};
 use kube::core::ObjectMeta;
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -24,13 +24,25 @@ const SUITE: &str = "canaries";
 const DOCKER_CONFIG: &str = "kubernetes.io/dockerconfigjson";
 
 /// One way of a credential, from a Secret to what became of it.
-struct Way {
-    /// Of the set and of its Secret.
+struct Way<'a> {
+    /// Of the set, and of its Secret where it has one.
     name: &'static str,
+    /// Where its images are.
+    at: &'a RegistryServer,
     /// `registry` of the set.
     registry: Value,
     /// What the condition Ready says in the end.
     ready: (&'static str, &'static str),
+}
+
+/// Registries that want each a credential of their own, and two that give back what they are sent.
+struct Registries {
+    basic: RegistryServer,
+    bearer: RegistryServer,
+    identity: RegistryServer,
+    account: RegistryServer,
+    echo: RegistryServer,
+    token_echo: RegistryServer,
 }
 
 fn secret(name: &str, kind: &str, pairs: &[(&str, &str)]) -> Secret {
@@ -56,7 +68,9 @@ async fn registry(auth: Auth, rules: Vec<Rule>) -> RegistryServer {
         registry.push_index(&format!("acme/{name}"), Some("main-1"), &index);
     }
     registry.set_auth(auth);
-    rules.into_iter().for_each(|rule| registry.plan(rule));
+    for rule in rules {
+        registry.plan(rule);
+    }
     registry
 }
 
@@ -106,140 +120,132 @@ fn a_word_that_comes_out_is_found_in_each_of_its_forms() {
     assert!(found_in(&canaries, "it", "canary-of-another").is_empty());
 }
 
+impl Registries {
+    async fn start() -> Self {
+        let user = |password: &str| Credentials::new("reader", password);
+        // A hostile registry gives back what it was given, in every field of its answer.
+        let says = |code: &str, text: &str| {
+            let reply = Reply::error(StatusCode::FORBIDDEN, code, text);
+            reply.header("docker-distribution-api-version", text)
+        };
+        let echo = says("canary-echo", "reader:canary-echo may not, nor cmVhZGVyOmNhbmFyeS1lY2hv");
+        let token_echo = says("canary-token-echo", "the password canary-token-echo of reader is wrong");
+        Self {
+            basic: registry(Auth::Basic(user("canary-basic")), vec![]).await,
+            bearer: registry(Habit::Ghcr.auth(user("canary-bearer")), vec![]).await,
+            identity: registry(Habit::Acr.auth(user("canary-identity")), vec![]).await,
+            account: registry(Auth::Basic(user("canary-account")), vec![]).await,
+            echo: registry(Auth::Basic(user("canary-echo")), vec![Rule::new(On::any()).answer(echo)]).await,
+            token_echo: registry(
+                Habit::Ghcr.auth(user("canary-token-echo")),
+                vec![Rule::new(On::token()).answer(token_echo)],
+            )
+            .await,
+        }
+    }
+
+    /// Pull secrets, good and bad.
+    fn logins(&self) -> Vec<Secret> {
+        let made = |name: &str, at: &RegistryServer| {
+            docker_config(name, &at.host(), &login(&format!("canary-{name}")))
+        };
+        vec![
+            made("basic", &self.basic),
+            made("refused", &self.basic),
+            made("bearer", &self.bearer),
+            made("bearer-refused", &self.bearer),
+            docker_config("identity", &self.identity.host(), &json!({"identitytoken": "canary-identity"})),
+            made("account", &self.account),
+            made("echo", &self.echo),
+            made("token-echo", &self.token_echo),
+            docker_config("broken", &self.basic.host(), &json!({"auth": "canary-broken"})),
+            secret("opaque", "Opaque", &[("password", "canary-opaque")]),
+        ]
+    }
+
+    fn ways(&self) -> Vec<Way<'_>> {
+        let way = |name, at, registry, words: &'static str| {
+            let ready = if words.is_empty() {
+                ("True/Succeeded", "main-1")
+            } else {
+                ("False/NothingPromoted", words)
+            };
+            Way { name, at, registry, ready }
+        };
+        let login =
+            |name, at, words| way(name, at, json!({"insecure": true, "secretRef": {"name": name}}), words);
+        let proxy = |name, words| {
+            way(name, &self.basic, json!({"insecure": true, "proxySecretRef": {"name": name}}), words)
+        };
+        let certificate =
+            |name, words| way(name, &self.basic, json!({"certSecretRef": {"name": name}}), words);
+        vec![
+            login("basic", &self.basic, ""),
+            login("refused", &self.basic, "401 Unauthorized"),
+            login("bearer", &self.bearer, ""),
+            login("bearer-refused", &self.bearer, "answered 401"),
+            login("identity", &self.identity, ""),
+            way("account", &self.account, json!({"insecure": true, "serviceAccountName": "puller"}), ""),
+            login("echo", &self.echo, "answered 403 Forbidden"),
+            login("token-echo", &self.token_echo, "answered 403"),
+            login("broken", &self.basic, "is not the base64"),
+            login("opaque", &self.basic, "has type Opaque"),
+            proxy("proxy", "gives no way"),
+            proxy("proxy-address", "holds a user name"),
+            certificate("half-certificate", "without `tls.crt`"),
+            certificate("certificate", "broken PEM"),
+        ]
+    }
+}
+
+/// Secrets for the way to a registry; `key` is a sound private key.
+fn ways_through(key: &str) -> Vec<Secret> {
+    let nobody = format!("127.0.0.1:{}", crate::cluster::server::free_port());
+    let address = format!("http://{nobody}");
+    let proxy = [("address", &*address), ("username", "reader"), ("password", "canary-proxy")];
+    let address = format!("http://reader:canary-proxy-address@{nobody}");
+    let wrong = "-----BEGIN CERTIFICATE-----\ncanary-certificate\n-----END CERTIFICATE-----";
+    let certificate = [("ca.crt", wrong), ("tls.crt", wrong), ("tls.key", "canary-key")];
+    vec![
+        secret("proxy", "Opaque", &proxy),
+        secret("proxy-address", "Opaque", &[("address", &address)]),
+        secret("half-certificate", "Opaque", &[("tls.key", key)]),
+        secret("certificate", "Opaque", &certificate),
+    ]
+}
+
 #[tokio::test]
 async fn no_credential_comes_out_on_any_way() {
     let Some(real) = Real::prepare(SUITE).await else { return };
-    let secrets: Api<Secret> = Api::namespaced(real.client.clone(), &real.namespace);
-    let make = async |secret: Secret| secrets.create(&PostParams::default(), &secret).await.unwrap();
-    let user = |password: &str| Credentials::new("reader", password);
-
-    let basic = registry(Auth::Basic(user("canary-basic")), vec![]).await;
-    let bearer = registry(Habit::Ghcr.auth(user("canary-bearer")), vec![]).await;
-    let identity = registry(Habit::Acr.auth(user("canary-identity")), vec![]).await;
-    let account = registry(Auth::Basic(user("canary-account")), vec![]).await;
-    // A hostile registry gives back what it was given, in every field of its answer.
-    let says = |code: &str, text: &str| {
-        Reply::error(StatusCode::FORBIDDEN, code, text).header("docker-distribution-api-version", text)
-    };
-    let echo = registry(
-        Auth::Basic(user("canary-echo")),
-        vec![
-            Rule::new(On::any())
-                .answer(says("canary-echo", "reader:canary-echo may not, nor cmVhZGVyOmNhbmFyeS1lY2hv")),
-        ],
-    )
-    .await;
-    let token_echo = registry(
-        Habit::Ghcr.auth(user("canary-token-echo")),
-        vec![
-            Rule::new(On::token())
-                .answer(says("canary-token-echo", "the password canary-token-echo of reader is wrong")),
-        ],
-    )
-    .await;
-    let nobody = format!("127.0.0.1:{}", crate::cluster::server::free_port());
+    let registries = Registries::start().await;
     let key = Authority::new().user("tidegate", "acme").key;
-
-    make(docker_config("basic", &basic.host(), &login("canary-basic"))).await;
-    make(docker_config("refused", &basic.host(), &login("canary-refused"))).await;
-    make(docker_config("bearer", &bearer.host(), &login("canary-bearer"))).await;
-    make(docker_config("bearer-refused", &bearer.host(), &login("canary-bearer-refused"))).await;
-    make(docker_config("identity", &identity.host(), &json!({"identitytoken": "canary-identity"}))).await;
-    make(docker_config("account", &account.host(), &login("canary-account"))).await;
-    make(docker_config("echo", &echo.host(), &login("canary-echo"))).await;
-    make(docker_config("token-echo", &token_echo.host(), &login("canary-token-echo"))).await;
-    let broken = json!({"auth": "canary-broken"});
-    make(docker_config("broken", &basic.host(), &broken)).await;
-    make(secret("opaque", "Opaque", &[("password", "canary-opaque")])).await;
-    let address = format!("http://{nobody}");
-    let proxy = [("address", &*address), ("username", "reader"), ("password", "canary-proxy")];
-    make(secret("proxy", "Opaque", &proxy)).await;
-    let address = format!("http://reader:canary-proxy-address@{nobody}");
-    make(secret("proxy-address", "Opaque", &[("address", &address)])).await;
-    make(secret("half-certificate", "Opaque", &[("tls.key", &key)])).await;
-    let wrong = "-----BEGIN CERTIFICATE-----\ncanary-certificate\n-----END CERTIFICATE-----";
-    make(secret(
-        "certificate",
-        "Opaque",
-        &[("ca.crt", wrong), ("tls.crt", wrong), ("tls.key", "canary-key")],
-    ))
-    .await;
+    let secrets: Api<Secret> = Api::namespaced(real.client.clone(), &real.namespace);
+    for secret in registries.logins().iter().chain(&ways_through(&key)) {
+        secrets.create(&PostParams::default(), secret).await.unwrap();
+    }
+    let puller = ServiceAccount {
+        metadata: ObjectMeta { name: Some("puller".to_owned()), ..ObjectMeta::default() },
+        image_pull_secrets: Some(vec![LocalObjectReference { name: "account".to_owned() }]),
+        ..ServiceAccount::default()
+    };
     let accounts: Api<ServiceAccount> = Api::namespaced(real.client.clone(), &real.namespace);
-    let puller = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "puller"},
-        "imagePullSecrets": [{"name": "account"}]});
-    accounts.patch("puller", &PatchParams::apply("test"), &Patch::Apply(puller)).await.unwrap();
+    accounts.create(&PostParams::default(), &puller).await.unwrap();
 
-    let by = |name: &str| json!({"insecure": true, "secretRef": {"name": name}});
-    let promoted = ("True/Succeeded", "main-1");
-    let nothing = |words| ("False/NothingPromoted", words);
-    let ways = [
-        (&basic, Way { name: "basic", registry: by("basic"), ready: promoted }),
-        (&basic, Way { name: "refused", registry: by("refused"), ready: nothing("401 Unauthorized") }),
-        (&bearer, Way { name: "bearer", registry: by("bearer"), ready: promoted }),
-        (
-            &bearer,
-            Way { name: "bearer-refused", registry: by("bearer-refused"), ready: nothing("answered 401") },
-        ),
-        (&identity, Way { name: "identity", registry: by("identity"), ready: promoted }),
-        (
-            &account,
-            Way {
-                name: "account",
-                registry: json!({"insecure": true, "serviceAccountName": "puller"}),
-                ready: promoted,
-            },
-        ),
-        (&echo, Way { name: "echo", registry: by("echo"), ready: nothing("answered 403 Forbidden") }),
-        (&token_echo, Way { name: "token-echo", registry: by("token-echo"), ready: nothing("answered 403") }),
-        (&basic, Way { name: "broken", registry: by("broken"), ready: nothing("is not the base64") }),
-        (&basic, Way { name: "opaque", registry: by("opaque"), ready: nothing("has type Opaque") }),
-        (
-            &basic,
-            Way {
-                name: "proxy",
-                registry: json!({"insecure": true, "proxySecretRef": {"name": "proxy"}}),
-                ready: nothing("gives no way"),
-            },
-        ),
-        (
-            &basic,
-            Way {
-                name: "proxy-address",
-                registry: json!({"insecure": true, "proxySecretRef": {"name": "proxy-address"}}),
-                ready: nothing("holds a user name"),
-            },
-        ),
-        (
-            &basic,
-            Way {
-                name: "half-certificate",
-                registry: json!({"certSecretRef": {"name": "half-certificate"}}),
-                ready: nothing("without `tls.crt`"),
-            },
-        ),
-        (
-            &basic,
-            Way {
-                name: "certificate",
-                registry: json!({"certSecretRef": {"name": "certificate"}}),
-                ready: nothing("broken PEM"),
-            },
-        ),
-    ];
+    let ways = registries.ways();
     let server = real.run_with(&["--log-level=trace"]).await;
-    for (registry, way) in &ways {
+    for way in &ways {
         let mut spec = real.spec(&format!("{}-release", way.name));
         for (index, image) in ["app", "worker"].into_iter().enumerate() {
-            spec["images"][index]["repository"] = json!(format!("{}/acme/{image}", registry.host()));
+            spec["images"][index]["repository"] = json!(format!("{}/acme/{image}", way.at.host()));
         }
         spec["registry"] = way.registry.clone();
         real.create(way.name, spec).await;
     }
-    for (_, way) in &ways {
+    for way in &ways {
         real.wait_for(way.name, "Ready", way.ready.0, way.ready.1).await;
     }
 
-    let mut canaries: Vec<String> = ways.iter().map(|(_, way)| format!("canary-{}", way.name)).collect();
+    let mut canaries: Vec<String> = ways.iter().map(|way| format!("canary-{}", way.name)).collect();
     canaries.extend(["canary-key".to_owned(), key.lines().nth(1).expect("a line of the key").to_owned()]);
     let mut places = told(&real.client, &real.namespace).await;
     places.push(("metrics", real.page("/metrics").await));
