@@ -13,6 +13,8 @@ mod cluster;
 #[cfg(test)]
 mod companion;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod controller;
 #[cfg(test)]
 mod crd;
