@@ -129,9 +129,8 @@ impl Walker {
                 tokio::time::sleep(PACE).await;
             }
         });
-        if waited.await.is_err() {
-            panic!("{}: {said} has no end: {set:#}", self.name);
-        }
+        let is_in_time = waited.await.is_ok();
+        assert!(is_in_time, "{}: {said} has no end: {set:#}", self.name);
         let bytes = set.to_string().len();
         assert!(bytes < STATUS_MAX_BYTES, "{said}: status has {bytes} bytes");
         set
