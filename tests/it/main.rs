@@ -29,6 +29,8 @@ mod guard;
 #[cfg(test)]
 mod install;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod monitoring;
 #[cfg(test)]
 mod reach;
