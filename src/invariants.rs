@@ -306,15 +306,18 @@ pub fn s3_not_below_the_floor(commit: &Commit<'_>) -> Vec<Violation> {
     // A floor that lost its place holds everything back; a promoted tag beside it that did says nothing.
     let beside = known.filter(|known| rank_of(policy, known).is_some());
     for floor in floor.into_iter().chain(beside) {
-        let above = rank_of(policy, floor)
-            .is_some_and(|floor| rank > floor || (rank == floor && carried == Some(tag) && known != Some(tag)));
+        let above = rank_of(policy, floor).is_some_and(|floor| {
+            rank > floor || (rank == floor && carried == Some(tag) && known != Some(tag))
+        });
         found.extend(
             InvariantName::S3.broken_unless(above, || format!("{tag} is not above the floor {floor}")),
         );
     }
-    found.extend(carried.filter(|carried| rank_of(policy, carried).is_none_or(|at| rank < at)).map(
-        |carried| InvariantName::S3.broken(format!("{tag} is below {carried}, which targets carry")),
-    ));
+    found.extend(
+        carried.filter(|carried| rank_of(policy, carried).is_none_or(|at| rank < at)).map(|carried| {
+            InvariantName::S3.broken(format!("{tag} is below {carried}, which targets carry"))
+        }),
+    );
     found
 }
 
@@ -368,8 +371,7 @@ pub fn s7_commit_while_held(commit: &Commit<'_>) -> Option<Violation> {
 /// S7 of any effect: `what` was done to a set, or to a target of it, that was in this state.
 pub fn s7_held(suspended: bool, deleting: bool, what: &str) -> Option<Violation> {
     let state = if deleting { "being deleted" } else { "suspended" };
-    InvariantName::S7
-        .broken_unless(!suspended && !deleting, || format!("{what} while the set was {state}"))
+    InvariantName::S7.broken_unless(!suspended && !deleting, || format!("{what} while the set was {state}"))
 }
 
 fn rank_of(policy: &Policy, tag: &Tag) -> Option<Rank> {
@@ -430,7 +432,8 @@ pub fn s8_no_secret(place: &str, text: &str, secrets: &[&str]) -> Vec<Violation>
 /// S9: a write to an object, as `namespace/kind/name`, is one of those that a set declares. An entry that ends in `*`
 /// stands for all that begin so.
 pub fn s9_declared(object: &str, declared: &[String]) -> Option<Violation> {
-    let covers = |entry: &String| entry.strip_suffix('*').map_or(object == entry, |head| object.starts_with(head));
+    let covers =
+        |entry: &String| entry.strip_suffix('*').map_or(object == entry, |head| object.starts_with(head));
     InvariantName::S9.broken_unless(declared.iter().any(covers), || format!("{object} was written"))
 }
 

@@ -58,11 +58,7 @@ fn parts() -> PolicyParts {
             max_followed: 5,
             settle: SignedDuration::from_secs(60),
         },
-        gates: vec![Gate {
-            name: "boots".parse().unwrap(),
-            advisory: false,
-            kind: GateKind::Smoke(smoke),
-        }],
+        gates: vec![Gate { name: "boots".parse().unwrap(), advisory: false, kind: GateKind::Smoke(smoke) }],
         deadline: SignedDuration::from_mins(45),
         on_tag_moved: OnTagMoved::Report,
         targets: Vec::new(),
@@ -150,7 +146,8 @@ impl Case {
             }],
             looked_at: 0,
             highest: 1,
-            tags: [("acme/app".to_owned(), vec![digest(0)]), ("acme/worker".to_owned(), vec![digest(2)])].into(),
+            tags: [("acme/app".to_owned(), vec![digest(0)]), ("acme/worker".to_owned(), vec![digest(2)])]
+                .into(),
             gone: Vec::new(),
             silent: false,
             passes: Some(true),
@@ -298,11 +295,16 @@ fn the_rest_can_fail_too() {
     let l1 = |wanted: &str, promoted: Option<&Promoted>, waited| {
         l1_promoted(&policy, &tag(wanted), promoted, waited, second).is_some()
     };
-    assert!(!l1("main-2", Some(&promoted("main-2", 1)), second) && !l1("main-2", Some(&promoted("main-3", 1)), second));
+    assert!(
+        !l1("main-2", Some(&promoted("main-2", 1)), second)
+            && !l1("main-2", Some(&promoted("main-3", 1)), second)
+    );
     assert!(l1("main-2", Some(&promoted("main-1", 1)), second) && l1("main-2", None, second));
     assert!(l1("main-2", Some(&promoted("main-2", 1)), second * 2));
     assert!(l3_bounded("b", 5, 5).is_none() && l3_bounded("b", 6, 5).is_some());
-    assert!(l4_not_delayed(second * 3, second * 2).is_none() && l4_not_delayed(second * 4, second * 2).is_some());
+    assert!(
+        l4_not_delayed(second * 3, second * 2).is_none() && l4_not_delayed(second * 4, second * 2).is_some()
+    );
     assert!(l5_quiet(&[]).is_none() && l5_quiet(&["status".to_owned()]).is_some());
 }
 

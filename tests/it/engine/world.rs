@@ -15,8 +15,8 @@ use tidegate::engine::policy::{Gate, ImagePolicy, OnTagMoved, Policy, PolicyPart
 use tidegate::engine::record::{Outcome, Record};
 use tidegate::invariants::{self, Commit, Truth};
 use tidegate::model::{
-    Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Repository, Revision, Sighted, Sighting,
-    SmokeOutcome, SmokeVerdict, SmokeView, Tag, TagList,
+    Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Repository, Revision, Sighted,
+    Sighting, SmokeOutcome, SmokeVerdict, SmokeView, Tag, TagList,
 };
 
 /// Rounds after which the engine must have stopped asking.
@@ -388,7 +388,11 @@ impl World {
         };
         let highest = self.commits.last().map_or(0, |last| last.sequence);
         let broken = invariants::check_commit(&commit, self, highest);
-        assert!(broken.is_empty(), "{}", broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+        assert!(
+            broken.is_empty(),
+            "{}",
+            broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        );
         let known = record.promoted.as_ref().filter(|known| known.release.tag == promoted.release.tag);
         if let Some(known) = known.filter(|_| self.policy.pin.is_none()) {
             self.check_again(known, promoted);

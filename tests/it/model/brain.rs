@@ -15,9 +15,7 @@ use tidegate::engine::memory::Memory;
 use tidegate::engine::observation::{Marks, Observation};
 use tidegate::engine::policy::Policy;
 use tidegate::engine::record::{Outcome, Record};
-use tidegate::model::{
-    Binding, Sighted, Sighting, SmokeOutcome, SmokeVerdict, SmokeView, TagList,
-};
+use tidegate::model::{Binding, Sighted, Sighting, SmokeOutcome, SmokeVerdict, SmokeView, TagList};
 
 use super::mutants::Mutant;
 use super::paper::{ABSENT, CONTENTS, DANGLING, PAPER, SECOND, Spec, TAGS, doubt};
@@ -253,7 +251,12 @@ impl Brain {
             noted.note_commit(&promoted, now);
             let record =
                 Record { promoted: Some(promoted), floor: Some(floor), ..rendered(record, &decision) };
-            return Wish::Commit { record: self.keep_record(record), memory, noted: self.keep_memory(noted), looked };
+            return Wish::Commit {
+                record: self.keep_record(record),
+                memory,
+                noted: self.keep_memory(noted),
+                looked,
+            };
         }
         let mut start = 0;
         if !decision.start.is_empty() {
@@ -299,8 +302,15 @@ impl Brain {
             refused &= 1 << image;
         }
         let key = (
-            known.memory, known.record, known.spec as u8, known.generation, ask,
-            u8::try_from(image).unwrap(), held, refused, known.now,
+            known.memory,
+            known.record,
+            known.spec as u8,
+            known.generation,
+            ask,
+            u8::try_from(image).unwrap(),
+            held,
+            refused,
+            known.now,
         );
         if let Some(id) = self.absorbed.get(&key) {
             return id;
@@ -413,12 +423,7 @@ impl Brain {
                 };
                 (platform.clone(), digest.clone(), sighting)
             });
-            Checked {
-                image: check.image.clone(),
-                tag: head,
-                children: children.collect(),
-                blobs: Vec::new(),
-            }
+            Checked { image: check.image.clone(), tag: head, children: children.collect(), blobs: Vec::new() }
         });
         Answer::Confirm { tag: tag.clone(), started_at: PAPER.at(looked), checked: checked.collect() }
     }
@@ -426,20 +431,20 @@ impl Brain {
     fn cover(&self, decision: &Decision) {
         let mut seen: Vec<String> = Vec::new();
         let mut broken = Vec::new();
-        let mut note = |candidate: &Candidate, of: &str| {
+        let mut note = |candidate: &Candidate| {
             seen.push(format!("phase {}", candidate.phase.word()));
-            seen.extend(candidate.blocked.iter().map(|blocked| format!("{of} {:?}", blocked.by)));
+            seen.extend(candidate.blocked.iter().map(|blocked| format!("wait for {:?}", blocked.by)));
             seen.extend(candidate.gates.iter().map(|gate| format!("gate {}", gate.state.word())));
             seen.extend(candidate.overdue.then(|| "overdue".to_owned()));
             seen.extend(candidate.gate_overdue.then(|| "gate overdue".to_owned()));
             seen.extend(candidate.cannot_tell.then(|| "cannot tell".to_owned()));
             let cells = candidate.images.iter().flat_map(|image| &image.cells);
             seen.extend(cells.map(|cell| format!("cell {}", cell.sighting.word())));
-            broken.extend(invariants::l2_reason_and_since(candidate));
         };
-        decision.followed.iter().for_each(|candidate| note(candidate, "wait for"));
+        decision.followed.iter().for_each(&mut note);
+        broken.extend(decision.followed.iter().filter_map(invariants::l2_reason_and_since));
         if let Some(again) = &decision.promoted_again {
-            note(&again.candidate, "wait for");
+            note(&again.candidate);
             seen.push(format!("again {:?}", again.why));
         }
         seen.extend(decision.ended.iter().map(|ended| format!("ended {}", ended.outcome.word())));
@@ -454,7 +459,9 @@ impl Brain {
         seen.extend(decision.commit.is_some().then(|| "promote".to_owned()));
         let drift = &decision.drift;
         let told = [("moved", &drift.moved), ("extended", &drift.extended), ("gone", &drift.gone)];
-        seen.extend(told.into_iter().filter(|(_, told)| told.is_some()).map(|(what, _)| format!("drift {what}")));
+        seen.extend(
+            told.into_iter().filter(|(_, told)| told.is_some()).map(|(what, _)| format!("drift {what}")),
+        );
         self.covered.lock().unwrap().extend(seen);
         self.broken.lock().unwrap().extend(broken);
     }

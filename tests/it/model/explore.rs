@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tidegate::invariants::{InvariantName, Violation};
 
 use super::brain::Brain;
-use super::world::{Bounds, State};
+use super::world::{Action, Bounds, State};
 
 /// Threads: the cores of the smallest machine that CI has.
 const THREADS: usize = 2;
@@ -152,8 +152,8 @@ struct Search<'a> {
     breach: Mutex<Option<(u64, u16, Vec<Violation>)>>,
 }
 
-/// Explores a world up to `states_max` states, or to its first breach.
-pub fn explore(bounds: &Bounds, states_max: usize) -> Found {
+/// Explores a world up to its bounds, or to its first breach.
+pub fn explore(bounds: &Bounds) -> Found {
     let brain = Brain::new(bounds.mutant);
     let search = Search {
         bounds,
@@ -172,7 +172,7 @@ pub fn explore(bounds: &Bounds, states_max: usize) -> Found {
     let (mut frontier, mut depth) = (vec![first], 0);
     while !frontier.is_empty() && !search.stop.load(Ordering::Relaxed) {
         depth += 1;
-        frontier = search.level(&frontier, states_max);
+        frontier = search.level(&frontier, bounds.states_max);
     }
     let breach = search.breach.lock().unwrap().take();
     Found {
@@ -217,7 +217,9 @@ impl Search<'_> {
 
     fn visit(&self, state: &State, next: &mut Vec<State>) {
         let from = name_of(state);
-        if let Err(violation) = self.continue_without_faults(state) {
+        if self.bounds.liveness
+            && let Err(violation) = self.continue_without_faults(state)
+        {
             self.fail(from, u16::MAX, vec![violation]);
             return;
         }
@@ -262,10 +264,16 @@ impl Search<'_> {
             }
             walked.push(name);
             if walked.len() > STEPS_MAX {
-                return Err(stuck(format!("{} is not promoted within {STEPS_MAX} steps", super::paper::TAGS[tag])));
+                return Err(stuck(format!(
+                    "{} is not promoted within {STEPS_MAX} steps",
+                    super::paper::TAGS[tag]
+                )));
             }
             if healed.go_on(self.brain).is_none() {
-                return Err(stuck(format!("nothing happens any more, and {} waits", super::paper::TAGS[tag])));
+                return Err(stuck(format!(
+                    "nothing happens any more, and {} waits",
+                    super::paper::TAGS[tag]
+                )));
             }
         }
         let steps = left + walked.len();
@@ -292,6 +300,28 @@ impl Search<'_> {
         let told = replay(self.bounds, &path);
         Breach { violations, path, told }
     }
+}
+
+/// Lets these things happen, one after the other, and then no more faults: steps to the promotion that is due.
+///
+/// Panics when one of them cannot happen, or breaks something.
+pub fn steps_to_promotion(bounds: &Bounds, actions: &[Action]) -> Option<usize> {
+    let brain = Brain::new(bounds.mutant);
+    let mut state = State::first(bounds, &brain);
+    for action in actions {
+        let next = state.next(bounds, &brain).into_iter().find(|next| next.action == *action);
+        let next = next.unwrap_or_else(|| panic!("{action} cannot happen"));
+        assert!(next.broken.is_empty(), "{action}: {:?}", next.broken);
+        state = next.state;
+    }
+    let tag = state.heal(&brain)?;
+    for step in 0..STEPS_MAX {
+        if state.is_promoted(tag, &brain) {
+            return Some(step);
+        }
+        state.go_on(&brain)?;
+    }
+    None
 }
 
 /// Walks a path again and tells it, with what the last state breaks.
@@ -322,7 +352,8 @@ pub fn replay(bounds: &Bounds, path: &[u16]) -> String {
                 break;
             }
         }
-        let _ = writeln!(told, "  not promoted at {} s: {:?}", healed.now, brain.record(healed.object.record));
+        let _ =
+            writeln!(told, "  not promoted at {} s: {:?}", healed.now, brain.record(healed.object.record));
     }
     told
 }

@@ -1,4 +1,5 @@
-//! The lease with the real `evaluate` and `watched`: two candidates, clocks of different rates, pauses, lost writes.
+//! The lease with the real `evaluate` and `watched`: two candidates, clocks of different rates, pauses, lost writes. That two
+//! live leaders cannot both commit is shown without a lease at all, in the worlds beside it.
 //!
 //! A tick is one second of true time. A process may be slow at any place: between its check and its write anything can
 //! happen. Ages are counted by each process's own monotonic clock and stop growing where they no longer matter.
@@ -11,15 +12,15 @@ use tidegate::controller::leader::evaluate::{
 };
 
 const NAMES: [&str; 2] = ["a", "b"];
-/// Half seconds of own clock in one tick: a clock at half rate, a true one, one at double rate.
-const RATES: [[u8; 2]; 4] = [[2, 2], [1, 2], [2, 1], [2, 4]];
-/// Beyond every limit that is compared with, in half seconds.
-const AGE_MAX: u8 = 2 * 17;
+/// Seconds of each own clock in one tick: both true, and either twice as fast as the other.
+const RATES: [[u8; 2]; 3] = [[1, 1], [1, 2], [2, 1]];
+/// Beyond every limit that is compared with, in seconds.
+const AGE_MAX: u8 = 17;
 /// Lost writes on one path.
-const LOST_MAX: u8 = 2;
+const LOST_MAX: u8 = 1;
 
 /// What the API server holds. `renewal` tells one write from another; only equality counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Lease {
     holder: Option<usize>,
     renewal: u8,
@@ -31,18 +32,8 @@ struct Candidate {
     seen: Option<(Lease, u8)>,
     /// A write that is under way: over which lease, and how long ago it was sent.
     sent: Option<(Option<Lease>, u8)>,
-    /// How long effects may still begin, in half seconds of its own clock.
+    /// For how long effects may still begin, in seconds of its own clock.
     held: u8,
-    /// Age of the copy of the set that it acts from is irrelevant: whether nobody wrote since.
-    fresh: bool,
-    /// It was seen leading when it began the commit that is under way.
-    commits: bool,
-}
-
-impl Default for Lease {
-    fn default() -> Self {
-        Self { holder: None, renewal: 0 }
-    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -78,12 +69,8 @@ fn record(lease: Lease) -> LeaseRecord {
     }
 }
 
-fn halves(span: Duration) -> u8 {
-    u8::try_from(span.as_millis() / 500).unwrap()
-}
-
-fn half_secs(count: u8) -> Duration {
-    Duration::from_millis(500 * u64::from(count))
+fn secs(span: Duration) -> u8 {
+    u8::try_from(span.as_secs()).unwrap()
 }
 
 impl World {
@@ -106,21 +93,6 @@ impl World {
                     next.push((format!("{name}'s write arrives, its answer does not"), unanswered));
                 }
             }
-            if candidate.held > 0 && !candidate.commits {
-                let mut begun = *self;
-                begun.candidates[c].commits = true;
-                begun.candidates[c].fresh = true;
-                next.push((format!("{name} reads the set and begins a commit"), begun));
-            }
-            if candidate.commits {
-                let mut ended = *self;
-                ended.candidates[c].commits = false;
-                if candidate.fresh {
-                    ended.candidates.iter_mut().for_each(|other| other.fresh = false);
-                }
-                ended.candidates[c].fresh = false;
-                next.push((format!("{name}'s commit arrives"), ended));
-            }
             if self.crashes == 0 {
                 let mut crashed = *self;
                 crashed.crashes = 1;
@@ -139,7 +111,7 @@ impl World {
                 *age = (*age + rate).min(AGE_MAX);
             }
             if let Some((_, age)) = &mut candidate.sent {
-                *age = (*age + rate).min(AGE_MAX);
+                *age = (*age + rate).min(secs(RENEW_DEADLINE));
             }
             if rules.mistake != Some(Mistake::NeverLapses) {
                 candidate.held = candidate.held.saturating_sub(rate);
@@ -153,12 +125,12 @@ impl World {
         let now = Duration::from_secs(3600);
         let before = self.candidates[c].seen.map(|(lease, age)| Watched {
             record: record(lease),
-            seen_at: now.saturating_sub(half_secs(age)),
+            seen_at: now.saturating_sub(Duration::from_secs(age.into())),
         });
         let seen = self.lease.map(|lease| watched(before, record(lease), now));
         let seen_at = seen.as_ref().map_or(now, |seen| seen.seen_at);
         let step = evaluate(seen.as_ref().map(|seen| &seen.record), seen_at, NAMES[c], now);
-        let age = u8::try_from((now - seen_at).as_millis() / 500).unwrap();
+        let age = secs(now - seen_at);
         next.candidates[c].seen = self.lease.map(|lease| (lease, age));
         let takes = match step {
             Step::Create | Step::Renew | Step::TakeOver => true,
@@ -178,19 +150,23 @@ impl World {
             return next;
         }
         // Three marks tell the last renewals apart; a fourth would be alike to one that nobody remembers.
-        let used: Vec<u8> = [self.lease, self.candidates[0].seen.map(|seen| seen.0), self.candidates[1].seen.map(|seen| seen.0)]
-            .into_iter()
-            .chain(self.candidates.iter().map(|candidate| candidate.sent.and_then(|sent| sent.0)))
-            .flatten()
-            .map(|lease| lease.renewal)
-            .collect();
+        let used: Vec<u8> = [
+            self.lease,
+            self.candidates[0].seen.map(|seen| seen.0),
+            self.candidates[1].seen.map(|seen| seen.0),
+        ]
+        .into_iter()
+        .chain(self.candidates.iter().map(|candidate| candidate.sent.and_then(|sent| sent.0)))
+        .flatten()
+        .map(|lease| lease.renewal)
+        .collect();
         let renewal = (0..8).find(|mark| !used.contains(mark)).unwrap();
         let lease = Lease { holder: Some(c), renewal };
         next.lease = Some(lease);
         if answered {
             let candidate = &mut next.candidates[c];
             candidate.seen = Some((lease, 0));
-            let left = halves(RENEW_DEADLINE).saturating_sub(age);
+            let left = secs(RENEW_DEADLINE).saturating_sub(age);
             candidate.held = candidate.held.max(left);
         }
         next
@@ -199,17 +175,6 @@ impl World {
     /// Two believe that they may begin an effect now.
     fn two_lead(&self) -> bool {
         self.candidates.iter().all(|candidate| candidate.held > 0)
-    }
-
-    /// Both would be taken: the resourceVersion of a commit is the one that was read, so that the first makes the other
-    /// stale.
-    fn two_commits_are_taken(&self) -> bool {
-        let first = |c: usize| {
-            let mut after = *self;
-            after.candidates.iter_mut().for_each(|other| other.fresh = false);
-            after.candidates[1 - c].commits && after.candidates[1 - c].fresh
-        };
-        self.candidates.iter().all(|candidate| candidate.commits && candidate.fresh) && (first(0) || first(1))
     }
 
     /// Without faults: looks at the pace of a standby, writes that arrive. Seconds until somebody leads.
@@ -243,7 +208,7 @@ fn explore(rules: &Rules) -> (usize, u32, Option<Vec<String>>) {
     while let Some((place, world)) = queue.pop_front() {
         let leader = world.seconds_to_a_leader(rules);
         longest = longest.max(leader.unwrap_or(u32::MAX));
-        if world.two_lead() || world.two_commits_are_taken() || leader.is_none() {
+        if world.two_lead() || leader.is_none() {
             let mut path = Vec::new();
             let mut here = place;
             while here != 0 {

@@ -45,18 +45,20 @@ pub enum Spec {
     PinFirst,
     RequireArm,
     SkipSecond,
-    FilterSecondOut,
+    FilterFirstOut,
+    PinSecond,
     Repromote,
     OrderUntold,
 }
 
-pub const SPECS: [Spec; 8] = [
+pub const SPECS: [Spec; 9] = [
     Spec::Base,
     Spec::Suspended,
     Spec::PinFirst,
     Spec::RequireArm,
     Spec::SkipSecond,
-    Spec::FilterSecondOut,
+    Spec::FilterFirstOut,
+    Spec::PinSecond,
     Spec::Repromote,
     Spec::OrderUntold,
 ];
@@ -196,15 +198,18 @@ fn parts(spec: Spec, generation: usize) -> PolicyParts {
         test: SmokeTest::new(vec!["/app".into()], SignedDuration::from_mins(5), 2),
         hash: HASH.into(),
     };
-    let pattern =
-        if spec == Spec::FilterSecondOut { "^main-(?P<n>[0-13-9]+)$" } else { "^main-(?P<n>[0-9]+)$" };
+    let pattern = if spec == Spec::FilterFirstOut { "^main-(?P<n>[02-9]+)$" } else { "^main-(?P<n>[0-9]+)$" };
     let untold = || Order::Untold(Doubt::new(DoubtKind::Reference, "ImagePolicy app is not there"));
     PolicyParts {
         generation: i64::try_from(generation).unwrap(),
         interval: SignedDuration::from_mins(1),
         drift_interval: SignedDuration::from_mins(10),
         suspend: spec == Spec::Suspended,
-        pin: (spec == Spec::PinFirst).then(|| TAGS[0].parse().unwrap()),
+        pin: match spec {
+            Spec::PinFirst => Some(TAGS[0].parse().unwrap()),
+            Spec::PinSecond => Some(TAGS[1].parse().unwrap()),
+            _ => None,
+        },
         skip: (spec == Spec::SkipSecond).then(|| TAGS[1].parse().unwrap()).into_iter().collect(),
         images: images.to_vec(),
         verify: Verify::Manifests,
@@ -212,11 +217,7 @@ fn parts(spec: Spec, generation: usize) -> PolicyParts {
             source: Source::Lists,
             filter: Some(TagFilter::new(pattern, Some("$n")).unwrap()),
             exclude: Vec::new(),
-            order: if spec == Spec::OrderUntold {
-                untold()
-            } else {
-                Order::Numerical(Direction::Ascending)
-            },
+            order: if spec == Spec::OrderUntold { untold() } else { Order::Numerical(Direction::Ascending) },
             not_before: None,
             max_followed: 5,
             settle: SignedDuration::from_secs(60),

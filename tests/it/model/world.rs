@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use tidegate::engine::{CHILD_SEEN_LIFE, CONFIRMATION_LIFE};
-use tidegate::engine::policy::Gate;
 use tidegate::engine::observation::Marks;
+use tidegate::engine::policy::Gate;
+use tidegate::engine::{CHILD_SEEN_LIFE, CONFIRMATION_LIFE};
 use tidegate::invariants::{self, Commit, Truth, Violation};
 use tidegate::model::{Digest, Platform, Promoted, Repository, Tag};
 
 use super::brain::{Brain, FAILED, Held, Id, JOBS, Known, PASSED, REFUSED, RUNNING, Wish, job_of};
 use super::mutants::Mutant;
-use super::paper::{ABSENT, DANGLING, FIRST, FIRST_AMD, IMAGES, PAPER, SECOND, Spec, TAGS, TESTED};
+use super::paper::{ABSENT, DANGLING, FIRST, IMAGES, PAPER, SECOND, Spec, TAGS, TESTED};
 
 /// How often each kind of event may happen on one path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,6 +45,14 @@ pub struct Bounds {
     pub waits: Vec<u16>,
     /// Anything may happen between the answers of two images; else only between two rounds.
     pub fine: bool,
+    /// All registries may refuse at once.
+    pub outages: bool,
+    /// From each state the continuation without faults is walked (L1).
+    pub liveness: bool,
+    /// The first release was promoted before anything else happens.
+    pub settled: bool,
+    /// Breadth first up to so many states, where there are more.
+    pub states_max: usize,
     pub mutant: Option<Mutant>,
 }
 
@@ -120,6 +128,9 @@ pub struct State {
     jumps_left: u8,
 }
 
+/// In the place of an image: all of them.
+const ALL: usize = 4;
+
 /// Something that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -157,6 +168,8 @@ impl fmt::Display for Action {
             Self::Push(i, t, content) => write!(f, "push {}:{} as {content}", IMAGES[*i], TAGS[*t]),
             Self::Delete(i, t) => write!(f, "delete {}:{}", IMAGES[*i], TAGS[*t]),
             Self::LoseChild(i, t) => write!(f, "the arm64 child of {}:{} goes", IMAGES[*i], TAGS[*t]),
+            Self::Refuse(ALL) => write!(f, "every registry refuses"),
+            Self::Admit(ALL) => write!(f, "every registry answers"),
             Self::Refuse(3) => write!(f, "targets cannot be read"),
             Self::Refuse(i) => write!(f, "the registry of {} refuses", IMAGES[*i]),
             Self::Admit(3) => write!(f, "targets can be read"),
@@ -226,7 +239,7 @@ impl State {
     pub fn first(bounds: &Bounds, brain: &Brain) -> Self {
         let object = Object { record: brain.empty, spec: Spec::Base, generation: 1, deleting: false };
         let controller = Controller::new(brain);
-        Self {
+        let mut first = Self {
             held: bounds.held,
             refused: 0,
             jobs: 0,
@@ -238,8 +251,17 @@ impl State {
             controllers: [controller; 2],
             lost_at: [0; TAGS.len()],
             used: Budget::default(),
-            jumps_left: bounds.budget.jumps,
+            jumps_left: 0,
+        };
+        while bounds.settled && !(first.is_promoted(0, brain) && first.is_idle()) {
+            first.go_on(brain).unwrap();
         }
+        first.jumps_left = bounds.budget.jumps;
+        first
+    }
+
+    fn is_idle(&self) -> bool {
+        self.controllers.iter().all(|controller| controller.stage == Stage::Idle)
     }
 
     /// Everything that may happen next, always in the same order.
@@ -282,7 +304,8 @@ impl State {
             }
         }
         if used.pushes < max.pushes {
-            actions.extend(bounds.pushes.iter().map(|&(image, tag, content)| Action::Push(image, tag, content)));
+            actions
+                .extend(bounds.pushes.iter().map(|&(image, tag, content)| Action::Push(image, tag, content)));
         }
         for (image, tag) in (0..IMAGES.len()).flat_map(|image| (0..TAGS.len()).map(move |tag| (image, tag))) {
             if used.deletions < max.deletions && self.held[image][tag] != ABSENT {
@@ -293,6 +316,12 @@ impl State {
             }
         }
         let refusable = if max.recreations > 0 { 4 } else { 3 };
+        if bounds.outages && self.refused == 7 {
+            actions.push(Action::Admit(ALL));
+        } else if bounds.outages && used.refusals < max.refusals {
+            actions.push(Action::Refuse(ALL));
+        }
+        let refusable = if bounds.outages { 0 } else { refusable };
         for image in 0..refusable {
             if self.refused & 1 << image != 0 {
                 actions.push(Action::Admit(image));
@@ -359,9 +388,9 @@ impl State {
             }
             Action::Refuse(image) => {
                 used.refusals += 1;
-                self.refused |= 1 << image;
+                self.refused |= if image == ALL { 7 } else { 1 << image };
             }
-            Action::Admit(image) => self.refused &= !(1 << image),
+            Action::Admit(image) => self.refused &= if image == ALL { !7 } else { !(1 << image) },
             Action::Wait(secs) => {
                 used.waits += 1;
                 self.now += secs;
@@ -540,7 +569,8 @@ impl State {
                 self.controllers[c].heads[image] = head;
                 if !self.controllers[c].go_on() {
                     let (known, heads) = (self.known(c), self.controllers[c].heads);
-                    self.controllers[c].memory = brain.confirm(&known, controller.ask, heads, controller.looked);
+                    self.controllers[c].memory =
+                        brain.confirm(&known, controller.ask, heads, controller.looked);
                     self.decide(c, brain);
                 }
             }
@@ -603,7 +633,11 @@ impl State {
             let (before, after) = (brain.record(self.object.record), brain.record(controller.write));
             broken.extend(invariants::s6_only_a_commit_moves_it(&before, &after));
             let highest = self.highest.into();
-            broken.extend(invariants::s4_sequence(before.promoted.as_ref(), after.promoted.as_ref(), highest));
+            broken.extend(invariants::s4_sequence(
+                before.promoted.as_ref(),
+                after.promoted.as_ref(),
+                highest,
+            ));
             self.write(Object { record: controller.write, ..self.object });
         }
         if lost.is_some() {
@@ -652,7 +686,10 @@ impl State {
         self.edit(Spec::Base);
         self.before = self.object;
         let record = brain.record(self.object.record);
-        let floor = [record.floor.as_ref().map(|floor| &floor.tag), record.promoted.as_ref().map(|known| &known.release.tag)];
+        let floor = [
+            record.floor.as_ref().map(|floor| &floor.tag),
+            record.promoted.as_ref().map(|known| &known.release.tag),
+        ];
         let floor = floor.into_iter().flatten().map(|tag| PAPER.tag(tag) + 1).max().unwrap_or(0);
         let floor = floor.max(if self.highest > 0 { usize::from(self.last) + 1 } else { 0 });
         let passes = |tag: &usize| {
@@ -768,24 +805,6 @@ impl Controller {
 fn rule_allows(old: Option<&Promoted>, new: Option<&Promoted>) -> bool {
     let Some(old) = old else { return true };
     new.is_some_and(|new| {
-        new.sequence > old.sequence
-            || (new.sequence == old.sequence && new.release.tag == old.release.tag)
+        new.sequence > old.sequence || (new.sequence == old.sequence && new.release.tag == old.release.tag)
     })
-}
-
-/// Every release complete as far as `tags` say.
-pub fn held(tags: [u8; 3]) -> Held {
-    [tags[0], tags[1], tags[2]].map(|content| [content, ABSENT, ABSENT, ABSENT])
-}
-
-/// What CI may push: every image of these tags, the third first without arm64; and second builds of them.
-pub fn pushes(tags: &[usize], again: bool) -> Vec<(usize, usize, u8)> {
-    let mut pushes = Vec::new();
-    for &tag in tags {
-        pushes.extend([(0, tag, FIRST_AMD), (1, tag, FIRST), (2, tag, FIRST_AMD), (2, tag, FIRST)]);
-        if again {
-            pushes.extend((0..3).map(|image| (image, tag, SECOND)));
-        }
-    }
-    pushes
 }
