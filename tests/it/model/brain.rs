@@ -172,20 +172,16 @@ impl Brain {
     }
 
     fn policy(&self, known: &Known) -> &'static Policy {
+        if self.mutant == Some(Mutant::OrderReversed) {
+            return PAPER.reversed(known.generation);
+        }
         let ignored = known.spec == Spec::Suspended && self.mutant == Some(Mutant::SuspendIgnored);
         PAPER.policy(if ignored { Spec::Base } else { known.spec }, known.generation)
     }
 
     fn observation(&self, known: &Known) -> Observation {
-        let mut record = Record::clone(&self.record(known.record));
-        if self.mutant == Some(Mutant::FloorIgnored) {
-            record.floor = None;
-            if let Some(promoted) = &mut record.promoted {
-                promoted.release.tag = "main-0".parse().unwrap();
-            }
-        }
         Observation {
-            record,
+            record: Record::clone(&self.record(known.record)),
             memory: self.memory(known.memory),
             smoke: self.views(known.jobs),
             marks: marks(known.marks),

@@ -16,8 +16,8 @@ pub enum Mutant {
     NoConfirmingLook,
     /// A grant is written however old its look is.
     LateWrite,
-    /// What was promoted before is no floor.
-    FloorIgnored,
+    /// The floor is held against the wrong end of the order, so that what is older passes it.
+    OrderReversed,
     /// A verdict counts for every build of its tag.
     VerdictOfTag,
     /// `spec.suspend` is not read.

@@ -71,6 +71,7 @@ pub struct Paper {
     pub began: Timestamp,
     /// By spec, then by generation from 1.
     policies: Vec<Vec<Policy>>,
+    reversed: Vec<Policy>,
     indexes: BTreeMap<(usize, usize, u8), Digest>,
     children: BTreeMap<(usize, usize, bool, usize), Digest>,
 }
@@ -87,6 +88,7 @@ impl Paper {
             repositories: IMAGES.iter().map(repository).collect(),
             began: "2026-01-01T00:00:00Z".parse().unwrap(),
             policies: Vec::new(),
+            reversed: Vec::new(),
             indexes: BTreeMap::new(),
             children: BTreeMap::new(),
         };
@@ -94,6 +96,12 @@ impl Paper {
             (1..=GENERATIONS).map(|generation| Policy::new(parts(spec, generation)).unwrap()).collect()
         };
         paper.policies = SPECS.iter().map(|spec| generations(*spec)).collect();
+        let reversed = |generation: usize| {
+            let mut parts = parts(Spec::Base, generation);
+            parts.candidates.order = Order::Numerical(Direction::Descending);
+            Policy::new(parts).unwrap()
+        };
+        paper.reversed = (1..=GENERATIONS).map(reversed).collect();
         let mut serial = 0_u32;
         let mut digest = || {
             serial += 1;
@@ -116,6 +124,11 @@ impl Paper {
 
     pub fn policy(&self, spec: Spec, generation: u8) -> &Policy {
         &self.policies[spec as usize][usize::from(generation) - 1]
+    }
+
+    /// The first spec with the least number as the newest.
+    pub fn reversed(&self, generation: u8) -> &Policy {
+        &self.reversed[usize::from(generation) - 1]
     }
 
     pub fn at(&self, secs: i64) -> Timestamp {

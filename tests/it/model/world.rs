@@ -619,7 +619,6 @@ impl State {
                 controller.memory = controller.noted;
                 controller.object = self.object;
                 (controller.fresh, controller.marks) = (true, 0);
-                controller.forget_look();
                 self.decide(c, brain);
             }
         }
