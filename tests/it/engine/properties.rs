@@ -276,7 +276,9 @@ proptest! {
         refused in 1..8_u8,
     ) {
         let mut world = World::new(Policy::new(policy(gates, false)).unwrap());
-        events.iter().for_each(|event| apply(&mut world, event));
+        for event in &events {
+            apply(&mut world, event);
+        }
         let (mut less, mut more) = (world.clone(), world.clone());
         less.refused.clear();
         let names = IMAGES.iter().enumerate().filter(|(bit, _)| refused & 1 << bit != 0);

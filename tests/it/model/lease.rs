@@ -76,8 +76,7 @@ fn secs(span: Duration) -> u8 {
 impl World {
     fn next(&self, rules: &Rules) -> Vec<(String, Self)> {
         let mut next = vec![("a second passes".to_owned(), self.tick(rules))];
-        for c in 0..2 {
-            let name = NAMES[c];
+        for (c, name) in NAMES.into_iter().enumerate() {
             let candidate = self.candidates[c];
             if candidate.sent.is_none() {
                 next.push((format!("{name} looks"), self.look(c, rules)));
@@ -122,7 +121,7 @@ impl World {
 
     fn look(&self, c: usize, rules: &Rules) -> Self {
         let mut next = *self;
-        let now = Duration::from_secs(3600);
+        let now = Duration::from_hours(1);
         let before = self.candidates[c].seen.map(|(lease, age)| Watched {
             record: record(lease),
             seen_at: now.saturating_sub(Duration::from_secs(age.into())),
@@ -130,7 +129,7 @@ impl World {
         let seen = self.lease.map(|lease| watched(before, record(lease), now));
         let seen_at = seen.as_ref().map_or(now, |seen| seen.seen_at);
         let step = evaluate(seen.as_ref().map(|seen| &seen.record), seen_at, NAMES[c], now);
-        let age = secs(now - seen_at);
+        let age = secs(now.saturating_sub(seen_at));
         next.candidates[c].seen = self.lease.map(|lease| (lease, age));
         let takes = match step {
             Step::Create | Step::Renew | Step::TakeOver => true,

@@ -29,6 +29,7 @@ pub struct Budget {
 }
 
 /// Which events a world has, and how many of each.
+#[expect(clippy::struct_excessive_bools, reason = "what a world has, each for itself")]
 #[derive(Clone, Debug)]
 pub struct Bounds {
     pub name: &'static str,
@@ -191,13 +192,13 @@ impl fmt::Display for Action {
 struct Window<'a> {
     state: &'a State,
     tag: usize,
-    window: [u8; 3],
+    seen: [u8; 3],
 }
 
 impl Truth for Window<'_> {
     fn pointed_at(&self, repository: &Repository, _tag: &Tag) -> Vec<Digest> {
         let image = PAPER.repository(repository);
-        let codes = (1..8_u8).filter(|code| self.window[image] & 1 << code != 0);
+        let codes = (1..8_u8).filter(|code| self.seen[image] & 1 << code != 0);
         codes.filter_map(|code| PAPER.index(image, self.tag, code).cloned()).collect()
     }
 
@@ -205,7 +206,7 @@ impl Truth for Window<'_> {
         let image = PAPER.repository(repository);
         let place = PAPER.platforms.iter().position(|known| known == platform)?;
         // What a tag held keeps its children when the tag is moved; only a lost child is gone.
-        let codes = (1..5_u8).filter(|code| self.window[image] & 1 << code != 0);
+        let codes = (1..5_u8).filter(|code| self.seen[image] & 1 << code != 0);
         let codes = codes.filter(|code| PAPER.index(image, self.tag, *code) == Some(index));
         // A child that was seen a moment ago is not asked for again.
         let lost_for = i64::from(self.state.now - self.state.lost_at[self.tag]);
@@ -215,7 +216,7 @@ impl Truth for Window<'_> {
     }
 
     fn answers(&self, repository: &Repository) -> bool {
-        self.window[PAPER.repository(repository)] & 1 << REFUSED != 0
+        self.seen[PAPER.repository(repository)] & 1 << REFUSED != 0
     }
 
     fn passes(&self, _: &Gate, _: &Repository, _: &Platform, child: &Digest) -> Option<bool> {
@@ -514,7 +515,7 @@ impl State {
             _ => 0,
         };
         for job in (0..JOBS).filter(|job| started & 1 << job != 0) {
-            if self.jobs >> (2 * job) & 3 == 0 {
+            if self.job(job) == 0 {
                 self.jobs |= RUNNING << (2 * job);
             }
         }
@@ -546,6 +547,11 @@ impl State {
                 }
             }
         }
+    }
+
+    /// How one test stands.
+    fn job(&self, job: usize) -> u16 {
+        self.jobs >> (2 * job) & 3
     }
 
     fn step(&mut self, c: usize, brain: &Brain, lost: Option<bool>) -> Vec<Violation> {
@@ -670,7 +676,7 @@ impl State {
             verdicts: &after.verdicts,
             looked_and_written: Some((PAPER.at(controller.looked_truly.into()), PAPER.at(self.now.into()))),
         };
-        invariants::check_commit(&commit, &Window { state: self, tag, window }, self.highest.into())
+        invariants::check_commit(&commit, &Window { state: self, tag, seen: window }, self.highest.into())
     }
 
     /// The end of faults, as far as people and machines bring it about: registries answer, the spec is sound, and there is
