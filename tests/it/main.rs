@@ -13,6 +13,8 @@ mod cluster;
 #[cfg(test)]
 mod companion;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod controller;
 #[cfg(test)]
 mod crd;
@@ -43,8 +45,14 @@ mod requests;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod sequences;
 #[cfg(test)]
 mod sharing;
 #[cfg(test)]
 mod smoke;
+#[cfg(test)]
+mod supply;
+#[cfg(test)]
+mod walk;

@@ -1,12 +1,13 @@
 //! Commands of the pages that are not run by the suite that runs the pages.
 
 /// The command as the page shows it, and why it is not run here.
-pub const ELSEWHERE: [(&str, &str); 12] = [
+pub const ELSEWHERE: [(&str, &str); 13] = [
     ("cargo run -- demo", "tests/it/readme.rs runs it and compares what it prints"),
     ("make test", "it is what runs this suite"),
     ("make bench-registry", "a measurement; its counts are held by tests/it/requests.rs"),
     ("make bench-smoke", "a measurement of 4 minutes; tests/it/smoke plays the same cases"),
     ("make bench-flux", "a measurement of 4 minutes; tests/it/flux plays the same scenes"),
+    ("make bench-install", "a measurement of 2 minutes; tests/it/install plays the same"),
     ("cargo install cargo-fuzz", "needs a nightly compiler; tests/it/fuzz.rs replays the corpus"),
     (
         "make fuzz TARGET=www_authenticate FUZZ_ARGS=-max_total_time=300",

@@ -62,7 +62,7 @@ async fn over_ten_reconciles_nobody_fights_and_what_a_hand_set_stays() {
         assert!(tidegate.len() <= 1, "{tidegate:#?}");
         let spec = stage.set().await["spec"].clone();
         assert_eq!((&spec["suspend"], &spec["pin"]), (&json!(true), &json!(tag(1))));
-        let told = stage.hand(&["doctor"]).await;
+        let told = doctor(stage).await;
         assert!(told.contains("spec.suspend was set by tidegate-cli"), "{told}");
     })
     .await;
@@ -80,15 +80,13 @@ async fn what_kubectl_sets_or_git_holds_flux_puts_back_and_we_say_so() {
 
         stage.edit(&[(FILE, "  interval: 10s\n", "  interval: 10s\n  suspend: false\n")], "Write it out");
         stage.world.until("the field", "ReleaseSet", SET, |now| now["spec"]["suspend"] == false).await;
+        // A new generation is judged and committed first: a set that changes while a person looks at it is not changed.
+        stage.look().await;
+        stage.world.until_quiet().await;
         stage.hand(&["suspend", SET, "--yes"]).await;
         stage.reconcile("Kustomization", "releases").await;
         assert_eq!(stage.set().await["spec"]["suspend"], false);
-        let told = crate::cli::hands::hand(
-            stage.world.plane.kubeconfig(),
-            &["doctor", "--no-registry", "--namespace", &stage.world.namespace],
-        )
-        .await
-        .whole();
+        let told = doctor(stage).await;
         assert!(told.contains("kustomize-controller sets spec.suspend"), "{told}");
         let file = std::env::temp_dir().join(format!("{}.yaml", stage.world.namespace));
         std::fs::write(&file, stage.fleet.read(FILE)).unwrap();
@@ -173,6 +171,12 @@ async fn a_set_that_leaves_git_leaves_everything_as_it_is_and_takes_nothing_back
         stage.continued_from(2);
     })
     .await;
+}
+
+/// What `doctor` says of the namespace. It fails here, for the controller of the world is no Deployment.
+async fn doctor(stage: &Stage) -> String {
+    let args = ["doctor", "--no-registry", "--namespace", &stage.world.namespace];
+    crate::cli::hands::hand(stage.world.plane.kubeconfig(), &args).await.whole()
 }
 
 async fn reconcile_all(stage: &Stage) {
