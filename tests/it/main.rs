@@ -31,6 +31,8 @@ mod guard;
 #[cfg(test)]
 mod install;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod monitoring;
 #[cfg(test)]
 mod reach;

@@ -107,7 +107,7 @@ pub fn render(scenario: &Scenario, story: &Story) -> String {
         );
     }
     let verdict = if story.broken.is_empty() { "none broken" } else { "BROKEN, see below" };
-    let _ = writeln!(text, "Invariants S1, S2, S4 and S7, checked at every commit:  {verdict}");
+    let _ = writeln!(text, "Invariants S1 to S7, checked at every write:  {verdict}");
     text
 }
 
