@@ -10,7 +10,8 @@ fn refused(change: impl FnOnce(&mut PolicyParts)) -> String {
     assert!(Policy::new(parts.clone()).is_ok(), "it is sound before");
     change(&mut parts);
     let problems = Policy::new(parts).expect_err("nothing would be required");
-    problems.into_iter().map(|problem| format!("{}: {}\n", problem.field, problem.message)).collect()
+    let words = problems.into_iter().map(|problem| format!("{}: {}", problem.field, problem.message));
+    words.collect::<Vec<_>>().join("\n")
 }
 
 #[test]
