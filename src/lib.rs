@@ -43,6 +43,7 @@ pub mod flux;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod guard;
+pub mod invariants;
 pub mod model;
 pub mod registry;
 pub mod smoke;

@@ -45,4 +45,6 @@ mod sequences;
 #[cfg(test)]
 mod sharing;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod smoke;

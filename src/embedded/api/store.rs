@@ -105,6 +105,39 @@ impl Store {
             .collect()
     }
 
+    /// An object as it was at `revision`.
+    pub(super) fn get_as_of(&self, key: &Key, revision: u64) -> Option<Arc<Value>> {
+        let until = self.changes.partition_point(|change| change.revision <= revision);
+        let last = self.changes.range(..until).rev().find(|change| change.key == *key)?;
+        (last.kind != ChangeKind::Deleted).then(|| Arc::clone(&last.object))
+    }
+
+    /// [`Self::list`] as it was at `revision`.
+    pub(super) fn list_as_of(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: Option<&str>,
+        revision: u64,
+    ) -> Vec<Arc<Value>> {
+        let until = self.changes.partition_point(|change| change.revision <= revision);
+        let here = |key: &Key| {
+            key.group == group
+                && key.plural == plural
+                && namespace.is_none_or(|wanted| key.namespace == wanted)
+        };
+        let mut present = BTreeMap::new();
+        for change in self.changes.range(..until).filter(|change| here(&change.key)) {
+            match change.kind {
+                ChangeKind::Deleted => drop(present.remove(&change.key)),
+                ChangeKind::Added | ChangeKind::Modified => {
+                    present.insert(&change.key, Arc::clone(&change.object));
+                }
+            }
+        }
+        present.into_values().collect()
+    }
+
     /// Every object with its key, for garbage collection.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
         self.objects.iter()
