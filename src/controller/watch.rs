@@ -24,6 +24,7 @@ use crate::controller::reconcile::{ReconcileError, reconcile};
 use crate::flux::kinds::Kind;
 use crate::targets::mark::SET_LABEL;
 use crate::targets::resource_set_input_provider;
+use crate::telemetry::kube_call::bounded;
 use crate::web::Pages;
 
 /// A watch ends and starts anew after so long, so that one on a dead connection is noticed (kube's default is
@@ -59,7 +60,7 @@ pub async fn run(
     pages: Pages,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let client = context.client.clone();
+    let client = bounded(&context.client);
     let namespace = options.namespace.as_deref();
     let (reader, writer) = store::<Meta>();
     let selected = WatchConfig { label_selector: options.selector, ..watch_config() };
@@ -97,7 +98,7 @@ pub async fn run(
         )
         .reconcile_all_on(turns(&context))
         .graceful_shutdown_on(stop);
-    for kind in woken_by(&context, namespace) {
+    for kind in woken_by(&context, &client, namespace) {
         controller = controller.reconcile_on(kind);
     }
     let ready = async {
@@ -165,7 +166,11 @@ fn set_of(object: &impl ResourceExt) -> Option<ObjectRef<Meta>> {
 
 /// Streams of the sets that a change of a kind which may not be installed wakes: targets by their label, and Flux's
 /// objects by who names them.
-fn woken_by(context: &Context, namespace: Option<&str>) -> [BoxStream<'static, ObjectRef<Meta>>; 3] {
+fn woken_by(
+    context: &Context,
+    client: &kube::Client,
+    namespace: Option<&str>,
+) -> [BoxStream<'static, ObjectRef<Meta>>; 3] {
     let by_index = |kind: Kind| {
         let index = context.flux_index.clone();
         move |object: &Dynamic| {
@@ -175,7 +180,7 @@ fn woken_by(context: &Context, namespace: Option<&str>) -> [BoxStream<'static, O
         }
     };
     let by_label = |object: &Dynamic| set_of(object).into_iter().collect();
-    let api = |resource: &ApiResource| dynamic(&context.client, namespace, resource);
+    let api = |resource: &ApiResource| dynamic(client, namespace, resource);
     let (policies, repositories) = (Kind::ImagePolicy.resource(), Kind::ImageRepository.resource());
     let providers = resource_set_input_provider::resource();
     [

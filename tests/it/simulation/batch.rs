@@ -9,6 +9,9 @@ use std::sync::{Mutex, PoisonError};
 /// Failures that are told in full: the first ones tell what is wrong.
 const TOLD_MAX: usize = 8;
 
+/// Failures of one story that are told at once.
+const OF_STORY_MAX: usize = 2;
+
 /// What came of many runs.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -28,6 +31,10 @@ pub struct Told {
     /// How to replay it.
     pub replay: String,
     pub broken: Vec<String>,
+}
+
+fn story_of(failed: &str) -> Option<&str> {
+    failed.split("TIDEGATE_SIMULATION='").nth(1)?.split(' ').next()
 }
 
 // === impl Report ===
@@ -63,7 +70,8 @@ impl Report {
             let command = "cargo test --test it simulation::replay -- --nocapture";
             let failed = format!("    {broken}\n  replay: TIDEGATE_SIMULATION='{replay}' {command}");
             // At once: a long run may be ended before it says anything.
-            if self.failed.len() < TOLD_MAX && self.is_telling {
+            let of_story = |told: &&String| story_of(told) == story_of(&failed);
+            if self.is_telling && self.failed.iter().filter(of_story).count() < OF_STORY_MAX {
                 let _ = writeln!(std::io::stderr(), "{failed}");
             }
             self.failed.push(failed);

@@ -60,6 +60,34 @@ fn without_times(value: &Value) -> Value {
     }
 }
 
+/// What people would call the same: of sets the promoted release without its sequence, of targets what they carry.
+fn gist(end: &Value) -> Value {
+    let objects = end.as_object().into_iter().flatten();
+    objects
+        .filter_map(|(name, object)| {
+            let promoted = &object["status"]["promoted"];
+            let gist = match name.split_once('/')?.0 {
+                "releasesets" => json!([promoted["tag"], promoted["images"]]),
+                "configmaps" => {
+                    let data = object["data"].as_object()?.iter();
+                    data.filter(|(key, _)| *key != "RELEASE_SEQUENCE")
+                        .map(|(_, value)| value.clone())
+                        .collect()
+                }
+                _ => return None,
+            };
+            Some((name.clone(), gist))
+        })
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// Everything in which what is left after many faults differs from what is left without. On the way more than one thing
+/// may be right: an older release that was complete while a newer one could not be told, a test that ran once more.
+pub fn differences_in_gist(reference: &Outcome, outcome: &Outcome) -> Vec<String> {
+    compare("", &gist(&reference.end), &gist(&outcome.end))
+}
+
 /// Everything in which a run differs from its reference; `faults` were injected.
 pub fn differences(reference: &Outcome, outcome: &Outcome, faults: u64) -> Vec<String> {
     let mut found = Vec::new();

@@ -10,7 +10,7 @@ use super::fault::Plan;
 use super::line::Entry;
 use super::oracle;
 use super::story::{Story, until};
-use super::world::{ALL_FENCES, NAMESPACE, SET, World};
+use super::world::{ALL_FENCES, SET, World};
 
 /// Longer than the interval of every story: nothing is written in between any more.
 const QUIET: SignedDuration = SignedDuration::from_secs(12);
@@ -85,12 +85,15 @@ async fn settle(world: &World) -> Result<(), String> {
     until(world, "the faults are over", || world.line.is_calm()).await?;
     let calm = world.clock.now();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    until(world, "nothing is written at rest (L5)", || {
-        let lease = world.api.object("coordination.k8s.io", "leases", NAMESPACE, "tidegate");
-        let taken = lease.and_then(|lease| lease["spec"]["acquireTime"].as_str()?.parse().ok());
-        let renewed = world.leads();
-        let last = world.line.last_write().into_iter().chain(taken).chain([calm]).max().unwrap_or(calm);
-        renewed && world.clock.now().duration_since(last) > QUIET
+    let reign = std::cell::RefCell::new((None, calm));
+    until(world, "somebody leads and nothing is written at rest (L5)", || {
+        let (leader, now) = (world.leader(), world.clock.now());
+        let mut reign = reign.borrow_mut();
+        if reign.0 != leader {
+            *reign = (leader.clone(), now);
+        }
+        let last = world.line.last_write().map_or(reign.1, |last| last.max(reign.1)).max(calm);
+        leader.is_some() && now.duration_since(last) > QUIET
     })
     .await
 }

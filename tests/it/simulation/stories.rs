@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::story::Act::{
     Blocked, Condition, DeleteTag, Edit, Note, Outage, Pass, Promoted, Push, PushBad, Recreate, Repush,
-    Restore, Rotate,
+    Restore, Rotate, Verdicts,
 };
 use super::story::{Act, Story};
 use super::world::HOST;
@@ -110,7 +110,7 @@ fn pushes() -> Vec<Story> {
             json!({"gates": smoke()}),
             vec![
                 Push("main-1", &["worker"]),
-                Pass(2),
+                Verdicts(1),
                 Repush("worker", "main-1", 1),
                 Push("main-1", &["app"]),
                 Promoted("main-1", 1),
@@ -211,7 +211,26 @@ fn lost_status() -> Vec<Story> {
                 Note,
                 Push("main-2", BOTH),
                 Promoted("main-2", 2),
+                Recreate,
                 Restore(0),
+                Promoted("main-2", 3),
+            ],
+        ),
+        // Found by a random schedule: the status came back after targets were read for a set without one.
+        story(
+            "restored-late",
+            json!({}),
+            vec![
+                Push("main-1", BOTH),
+                Promoted("main-1", 1),
+                Note,
+                Push("main-2", BOTH),
+                Promoted("main-2", 2),
+                Outage(true),
+                Recreate,
+                Pass(12),
+                Restore(0),
+                Outage(false),
                 Promoted("main-2", 3),
             ],
         ),
@@ -225,6 +244,7 @@ fn lost_status() -> Vec<Story> {
                 Push("main-2", BOTH),
                 Promoted("main-2", 2),
                 DeleteTag("worker", "main-2"),
+                Recreate,
                 Restore(0),
                 Pass(15),
                 Push("main-3", BOTH),

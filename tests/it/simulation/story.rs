@@ -31,19 +31,22 @@ pub enum Act {
     Edit(Value),
     /// The set goes and comes again with the same spec, after a while.
     Recreate,
-    /// The set goes, and comes again with the status that it had at the n-th note.
+    /// The set has the status again that it had at the n-th note.
     Restore(usize),
     /// Keeps the status as it is.
     Note,
     Outage(bool),
     /// The registry's password changes, and the Secret a little later.
     Rotate(&'static str),
-    /// Waits until this tag is promoted at this sequence, and every target carries it.
+    /// Waits until this tag is promoted at this sequence or a later one, and every target carries it. Later: after an edit
+    /// the release before may be committed again under the new spec, when faults hide the new one for a while.
     Promoted(&'static str, i64),
     /// Waits until a condition of the set has this status.
     Condition(&'static str, &'static str),
     /// Waits until the set says that it is blocked by this, in part.
     Blocked(&'static str),
+    /// Waits until so many smoke tests have a verdict.
+    Verdicts(usize),
     /// Time passes.
     Pass(u64),
 }
@@ -79,10 +82,7 @@ impl Act {
             Self::DeleteTag(image, tag) => world.delete_tag(image, tag),
             Self::Edit(spec) => world.edit(SET, spec).await,
             Self::Recreate => recreate(world, story).await?,
-            Self::Restore(note) => {
-                recreate(world, story).await?;
-                world.restore(SET, &notes[*note]).await;
-            }
+            Self::Restore(note) => world.restore(SET, &notes[*note]).await,
             Self::Note => notes.push(world.set(SET).map_or(Value::Null, |set| set["status"].clone())),
             Self::Outage(is_out) => world.outage(*is_out),
             Self::Rotate(password) => {
@@ -106,6 +106,13 @@ impl Act {
                 })
                 .await?;
             }
+            Self::Verdicts(count) => {
+                let verdicts = || {
+                    let set = world.set(SET);
+                    set.and_then(|set| set["status"]["verdicts"].as_array().map(Vec::len)).unwrap_or(0)
+                };
+                until(world, &format!("{count} smoke tests are over"), || verdicts() == *count).await?;
+            }
             Self::Pass(secs) => tokio::time::sleep(Duration::from_secs(*secs)).await,
         }
         Ok(())
@@ -126,9 +133,9 @@ fn promoted(world: &World, tag: &str, sequence: i64) -> bool {
     let targets = status["targets"].as_array().cloned().unwrap_or_default();
     let wanted = set.pointer("/spec/targets").and_then(Value::as_array).map_or(0, Vec::len);
     status["promoted"]["tag"] == *tag
-        && status["promoted"]["sequence"] == sequence
+        && status["promoted"]["sequence"].as_i64() >= Some(sequence)
         && targets.len() == wanted
-        && targets.iter().all(|target| target["sequence"] == sequence)
+        && targets.iter().all(|target| target["sequence"] == status["promoted"]["sequence"])
 }
 
 fn condition(world: &World, kind: &str) -> String {

@@ -236,12 +236,12 @@ impl World {
 
     // --- a look from outside ---
 
-    /// Whether the lease is held by a process that lives.
-    pub fn leads(&self) -> bool {
+    /// Who holds the lease, if it is a process that lives.
+    pub fn leader(&self) -> Option<String> {
         let lease = self.api.object("coordination.k8s.io", "leases", NAMESPACE, "tidegate");
         let holder = lease.and_then(|lease| lease["spec"]["holderIdentity"].as_str().map(str::to_owned));
         let alive = self.alive();
-        holder.is_some_and(|holder| alive.iter().any(|id| holder == format!("tidegate-{id}")))
+        holder.filter(|holder| alive.iter().any(|id| *holder == format!("tidegate-{id}")))
     }
 
     pub fn set(&self, name: &str) -> Option<Arc<Value>> {
