@@ -92,7 +92,8 @@ pub trait Truth {
     /// Every digest that a tag pointed at in the window.
     fn pointed_at(&self, repository: &Repository, tag: &Tag) -> Vec<Digest>;
     /// The child of an index (or the manifest itself, of a single-platform image) for a platform, where it was there in
-    /// the window.
+    /// the window or up to [`CHILD_SEEN_LIFE`](crate::engine::CHILD_SEEN_LIFE) before: a child that was seen since is not
+    /// asked for again (design §4 Commit).
     fn child(&self, repository: &Repository, index: &Digest, platform: &Platform) -> Option<Digest>;
     /// The registry answered somebody who may read that repository in the window.
     fn answers(&self, repository: &Repository) -> bool;

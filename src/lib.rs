@@ -32,6 +32,7 @@
 //! - [`cli`]: the commands, their words and exit codes.
 //! - [`embedded`]: an OCI registry, a Kubernetes API and a node, in process.
 //! - [`telemetry`]: clock, log, metrics.
+//! - [`invariants`]: the promise as code, for every test and the demo.
 //! - `fuzz`: what must hold for every input; for cargo-fuzz and the tests alone.
 
 pub mod api;

@@ -63,6 +63,7 @@ pub fn warnings(spec: &ReleaseSetSpec) -> Vec<Problem> {
     for (field, is_set, commands) in [
         ("spec.pin", spec.pin.is_some(), "`tidegate pin` and `unpin`"),
         ("spec.suspend", spec.suspend.is_some(), "`tidegate suspend` and `resume`"),
+        ("spec.breakGlass", spec.break_glass.is_some(), "patches in an emergency"),
     ] {
         if is_set {
             let message =

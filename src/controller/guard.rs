@@ -119,10 +119,18 @@ pub async fn run(context: Context, namespace: Option<String>, gone: mpsc::Receiv
         }
         for namespace in due {
             let known = room.of(&namespace);
-            let outcome = sync(&context, &namespace, &mut *known.lock().await).await;
-            if let Err(error) = outcome {
-                tracing::warn!(namespace, "the guard is not up to date: {error}");
-                failed.insert(namespace);
+            let mut known = known.lock().await;
+            match sync(&context, &namespace, &mut known).await {
+                // Mostly a namespace that is gone: what is never heard of again takes no room.
+                Ok(()) if known.is_nothing() => {
+                    listed.remove(&namespace);
+                    room.forget(&namespace);
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(namespace, "the guard is not up to date: {error}");
+                    failed.insert(namespace);
+                }
             }
         }
     }
@@ -208,6 +216,10 @@ impl GuardRoom {
         self.namespaces().clear();
     }
 
+    fn forget(&self, namespace: &str) {
+        self.namespaces().remove(namespace);
+    }
+
     fn namespaces(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<tokio::sync::Mutex<Known>>>> {
         // What a panic left behind is read again.
         self.namespaces.lock().unwrap_or_else(PoisonError::into_inner)
@@ -217,6 +229,11 @@ impl GuardRoom {
 // === impl Known ===
 
 impl Known {
+    /// There is neither a set nor a list.
+    fn is_nothing(&self) -> bool {
+        self.sets.is_empty() && self.resource_version.is_none()
+    }
+
     /// It was in step not long ago.
     fn holds(&self, now: Timestamp) -> bool {
         self.in_step_at.is_some_and(|then| now.duration_since(then).abs() < RESYNC)

@@ -297,7 +297,9 @@ impl<'a> Session<'a> {
     /// The one write that matters. False when it must not be made any more, or was refused: read again.
     async fn commit(&mut self, granted: Granted, decision: &Decision) -> Result<bool, ReconcileError> {
         let now = self.context.clock.now();
-        if now.duration_since(granted.look_started_at()) >= CONFIRMATION_LIFE {
+        let age = now.duration_since(granted.look_started_at());
+        // Below zero the clock was set back: how long ago it was cannot be told.
+        if !(SignedDuration::ZERO..CONFIRMATION_LIFE).contains(&age) {
             return Ok(false);
         }
         self.remember_ended(decision);

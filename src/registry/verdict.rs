@@ -14,8 +14,37 @@ use crate::model::sighting::{Defect, DefectKind, Doubt, DoubtKind};
 pub const RETRY_AFTER_MAX_SECS: u32 = 3_600;
 /// Error codes repeated in a message, so that it stays one sentence.
 const CODES_SHOWN_MAX: usize = 3;
-/// Longest error code repeated; the longest of the OCI specification is 21 bytes.
-const CODE_MAX_BYTES: usize = 48;
+/// Error codes that are repeated: those of the OCI distribution specification, of the `distribution` registry, and what Quay and
+/// Harbor answer beside them. Another one is free text: a registry could write there what it was sent (S8).
+const CODES_KNOWN: &[&str] = &[
+    "BLOB_UNKNOWN",
+    "BLOB_UPLOAD_INVALID",
+    "BLOB_UPLOAD_UNKNOWN",
+    "DENIED",
+    "DIGEST_INVALID",
+    "FORBIDDEN",
+    "INTERNAL_ERROR",
+    "INVALID_REQUEST",
+    "MANIFEST_BLOB_UNKNOWN",
+    "MANIFEST_INVALID",
+    "MANIFEST_UNKNOWN",
+    "MANIFEST_UNVERIFIED",
+    "NAME_INVALID",
+    "NAME_UNKNOWN",
+    "NOT_FOUND",
+    "PAGINATION_NUMBER_INVALID",
+    "PRECONDITION",
+    "PROJECT_POLICY_VIOLATION",
+    "RANGE_INVALID",
+    "SIZE_INVALID",
+    "TAG_INVALID",
+    "TOOMANYREQUESTS",
+    "TOO_MANY_TAGS_REQUESTED",
+    "UNAUTHORIZED",
+    "UNAVAILABLE",
+    "UNKNOWN",
+    "UNSUPPORTED",
+];
 
 /// Every answer but `Present`: what `?` carries through the adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +98,10 @@ struct ErrorItem {
     code: String,
 }
 
-/// The error codes of an OCI error body; empty for anything else. Only the codes are read: messages and
+/// The error codes of an OCI error body that are known; empty for anything else. Only the codes are read: messages and
 /// details are free text, which may repeat what was sent.
 pub fn error_codes(body: &[u8]) -> Vec<String> {
-    let sound = |code: &String| {
-        (1..=CODE_MAX_BYTES).contains(&code.len())
-            && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-    };
+    let sound = |code: &String| CODES_KNOWN.contains(&code.as_str());
     serde_json::from_slice::<Envelope>(body)
         .map(|envelope| envelope.errors.into_iter().map(|item| item.code).filter(sound))
         .map(|codes| codes.take(CODES_SHOWN_MAX).collect())
@@ -308,7 +334,7 @@ mod tests {
 
     #[test]
     fn only_codes_are_taken_from_error_bodies() {
-        let body = br#"{"errors":[{"code":"DENIED","message":"token hunter2"},{"code":"a b"},{}]}"#;
+        let body = br#"{"errors":[{"code":"DENIED","message":"token hunter2"},{"code":"hunter2"},{}]}"#;
         assert_eq!(error_codes(body), ["DENIED"]);
         for other in ["", "<html>", "[]", r#"{"errors":null}"#, r#"{"errors":[]}"#] {
             assert!(error_codes(other.as_bytes()).is_empty(), "{other}");

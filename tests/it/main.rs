@@ -13,6 +13,8 @@ mod cluster;
 #[cfg(test)]
 mod companion;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod controller;
 #[cfg(test)]
 mod crd;
@@ -29,6 +31,8 @@ mod guard;
 #[cfg(test)]
 mod install;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod monitoring;
 #[cfg(test)]
 mod reach;
@@ -41,6 +45,8 @@ mod requests;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod sequences;
 #[cfg(test)]
 mod sharing;
@@ -48,3 +54,7 @@ mod sharing;
 mod simulation;
 #[cfg(test)]
 mod smoke;
+#[cfg(test)]
+mod supply;
+#[cfg(test)]
+mod walk;

@@ -158,6 +158,8 @@ fn the_examples_are_sound() {
 #[test]
 fn what_may_surprise_is_a_warning() {
     let spec = spec(|spec| {
+        // A field of hands: one that Git holds is open for ever.
+        spec["breakGlass"] = json!({"reason": "main-7 leaks"});
         spec["targets"] = json!([
             {"name": "config", "configMap": {"name": "acme", "keys": {"values.yaml": "{tag}", "_ui": "{tag}", "2fa": "{tag}"}}},
         ]);
@@ -165,6 +167,10 @@ fn what_may_surprise_is_a_warning() {
     let fields: Vec<String> = warnings(&spec).into_iter().map(|warning| warning.field).collect();
     assert_eq!(
         fields,
-        ["spec.targets[0].configMap.keys[2fa]", "spec.targets[0].configMap.keys[values.yaml]"]
+        [
+            "spec.breakGlass",
+            "spec.targets[0].configMap.keys[2fa]",
+            "spec.targets[0].configMap.keys[values.yaml]"
+        ]
     );
 }

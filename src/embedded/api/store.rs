@@ -105,6 +105,7 @@ impl Store {
             .collect()
     }
 
+<<<<<<< HEAD
     /// An object as it was at `revision`.
     pub(super) fn get_as_of(&self, key: &Key, revision: u64) -> Option<Arc<Value>> {
         let until = self.changes.partition_point(|change| change.revision <= revision);
@@ -114,18 +115,34 @@ impl Store {
 
     /// [`Self::list`] as it was at `revision`.
     pub(super) fn list_as_of(
+=======
+    /// The same as [`Self::list`] at an older revision; `None` when a change since then is forgotten.
+    pub(super) fn list_at(
+>>>>>>> model
         &self,
         group: &str,
         plural: &str,
         namespace: Option<&str>,
         revision: u64,
+<<<<<<< HEAD
     ) -> Vec<Arc<Value>> {
         let until = self.changes.partition_point(|change| change.revision <= revision);
+=======
+    ) -> Option<Vec<Arc<Value>>> {
+        let changes: Vec<&Change> = self.changes_after(revision)?.collect();
+        let name = |object: &Value| {
+            let text = |field: &str| object["metadata"][field].as_str().unwrap_or("").to_owned();
+            (text("namespace"), text("name"))
+        };
+        let now = self.list(group, plural, namespace);
+        let mut then: BTreeMap<_, _> = now.into_iter().map(|object| (name(&object), object)).collect();
+>>>>>>> model
         let here = |key: &Key| {
             key.group == group
                 && key.plural == plural
                 && namespace.is_none_or(|wanted| key.namespace == wanted)
         };
+<<<<<<< HEAD
         let mut present = BTreeMap::new();
         for change in self.changes.range(..until).filter(|change| here(&change.key)) {
             match change.kind {
@@ -136,6 +153,16 @@ impl Store {
             }
         }
         present.into_values().collect()
+=======
+        for change in changes.into_iter().rev().filter(|change| here(&change.key)) {
+            let place = (change.key.namespace.clone(), change.key.name.clone());
+            match &change.previous {
+                Some(previous) => then.insert(place, Arc::clone(previous)),
+                None => then.remove(&place),
+            };
+        }
+        Some(then.into_values().collect())
+>>>>>>> model
     }
 
     /// Every object with its key, for garbage collection.
@@ -187,7 +214,7 @@ impl Store {
     }
 
     /// Changes after `revision`, oldest first; `None` when some of them are forgotten.
-    pub(super) fn changes_after(&self, revision: u64) -> Option<impl Iterator<Item = &Change>> {
+    pub(super) fn changes_after(&self, revision: u64) -> Option<impl DoubleEndedIterator<Item = &Change>> {
         if revision < self.compacted {
             return None;
         }

@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 
 use super::smoke_by_hand;
 use crate::cluster::audit::Request;
+use crate::cluster::tools::Tools;
 use crate::companion::real::{release_set, wiring};
+use crate::controller::real::Real;
+use crate::flux::controllers;
 use crate::flux::world::World;
 
 const SUITE: &str = "rights of the chart";
@@ -68,6 +71,56 @@ async fn every_right_is_used_and_none_is_missing() {
     assert!(secrets.into_iter().all(|request| request.verb == "get"));
     // Fails on every request that was refused.
     world.end().await;
+}
+
+#[tokio::test]
+async fn every_right_of_the_guard_is_used_and_none_is_missing() {
+    let Some(tools) = Tools::require(SUITE, &["flux-crds"]) else { return };
+    // Targets are ImagePolicies: a rule for ConfigMaps of any name would hide what the guard's lack. Flux and smoke tests are
+    // played above.
+    let values = json!({
+        "watchNamespace": "",
+        "guard": {"enabled": true},
+        "rbac": {"targets": {"configMap": false, "resourceSetInputProvider": false}},
+    });
+    let Some(mut real) = Real::prepare_with(SUITE, values).await else { return };
+    controllers::install(&real.client, tools.path("flux-crds")).await;
+    real.flags.push("--guard".to_owned());
+    real.start_controller().await;
+    let mut spec = real.spec("unused");
+    spec["targets"] =
+        json!([{"name": "flux", "imagePolicy": {"name": "shop", "imageRepositoryRef": {"name": "app"}}}]);
+    real.create("shop", spec).await;
+    for tag in ["main-1", "main-2"] {
+        real.push_both(tag).await;
+        real.ask("shop").await;
+        real.wait("shop", |status| match &status.promoted {
+            Some(promoted)
+                if promoted.tag == tag && status.targets[0].sequence == Some(promoted.sequence) =>
+            {
+                Vec::new()
+            }
+            promoted => vec![format!("expected {tag}, is {promoted:?}")],
+        })
+        .await;
+    }
+    let (user, plane) = real.account();
+    let guard: Vec<Value> = real
+        .objects()
+        .iter()
+        .filter(|object| {
+            let role = object["roleRef"]["name"].as_str().or(object["metadata"]["name"].as_str());
+            role.is_some_and(|name| name.ends_with("-guard"))
+        })
+        .cloned()
+        .collect();
+    let wanted = ["list", "watch", "create", "get", "update"].map(|verb| ("", "configmaps", verb));
+    assert_eq!(rights(&guard), BTreeSet::from(wanted));
+    assert_eq!(unused(&guard, &plane.requests(user)), []);
+    let all = plane.requests(user);
+    let refused: Vec<_> =
+        all.iter().filter(|request| !request.is_allowed && request.resource == "configmaps").collect();
+    assert!(refused.is_empty(), "the chart lacks rules for {refused:#?}");
 }
 
 /// A Secret and a ServiceAccount that the sets below name.

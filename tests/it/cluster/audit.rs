@@ -149,6 +149,24 @@ pub fn requests(log: &Path, user: &str) -> BTreeSet<Request> {
     events.filter_map(|event| request(&event, user)).collect()
 }
 
+/// Messages of the validation failures that admission policies noted on requests for objects of `namespace`.
+pub fn noted(log: &Path, namespace: &str) -> Vec<String> {
+    let text = fs::read_to_string(log).expect("the API server writes its audit log");
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    let events: Vec<Value> =
+        whole.lines().map(|line| serde_json::from_str(line).expect("a line is one JSON object")).collect();
+    let of_namespace = events.iter().filter(|event| event["objectRef"]["namespace"] == namespace);
+    let notes = of_namespace
+        .filter_map(|event| {
+            event["annotations"]["validation.policy.admission.k8s.io/validation_failure"].as_str()
+        })
+        .map(|note| serde_json::from_str::<Value>(note).expect("the annotation is JSON"));
+    notes
+        .flat_map(|note| note.as_array().cloned().unwrap_or_default())
+        .map(|note| note["message"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
 fn request(event: &Value, user: &str) -> Option<Request> {
     let object = &event["objectRef"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

@@ -72,6 +72,11 @@ impl ControlPlane {
         audit::read(&self.apiserver.folder().join("audit.log"), namespace)
     }
 
+    /// Messages by which admission policies in the mode Audit noted objects of that namespace.
+    pub fn noted(&self, namespace: &str) -> Vec<String> {
+        audit::noted(&self.apiserver.folder().join("audit.log"), namespace)
+    }
+
     /// The distinct requests of that user so far, if it is a service account: `system:serviceaccount:NAMESPACE:NAME`.
     pub fn requests(&self, user: &str) -> BTreeSet<Request> {
         audit::requests(&self.apiserver.folder().join("audit.log"), user)
@@ -156,6 +161,8 @@ fn apiserver_arguments(port: u16, etcd_url: &str) -> Vec<String> {
             "--service-account-key-file=service-accounts.pub",
             "--service-account-signing-key-file=service-accounts.key",
             "--service-cluster-ip-range=10.96.0.0/16",
+            // On by default from 1.35; the guard judges them.
+            "--feature-gates=ImageVolume=true",
             "--audit-policy-file=audit-policy.yaml",
             "--audit-log-path=audit.log",
             "--kubelet-client-certificate=kubelet-client.crt",

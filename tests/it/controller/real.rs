@@ -28,6 +28,8 @@ pub struct Real {
     pub registry: Registry,
     pub pusher: Pusher,
     pub port: u16,
+    /// Further flags of the controller.
+    pub flags: Vec<String>,
     account: Account,
     plane: &'static ControlPlane,
     may_be_refused: bool,
@@ -78,6 +80,7 @@ impl Real {
             plane,
             may_be_refused: false,
             port: free_port(),
+            flags: Vec::new(),
             controller: None,
             asked: std::cell::Cell::new(0),
             client,
@@ -96,14 +99,16 @@ impl Real {
     /// The command line of the controller, for tests that hold the process themselves.
     pub fn arguments(&self) -> Vec<String> {
         let port = self.port;
-        [
+        let mut arguments = [
             format!("KUBECONFIG={}", self.account.kubeconfig().display()),
             env!("CARGO_BIN_EXE_tidegate").to_owned(),
             "controller".to_owned(),
             format!("--watch-namespace={}", self.namespace),
             format!("--http-addr=127.0.0.1:{port}"),
         ]
-        .to_vec()
+        .to_vec();
+        arguments.extend(self.flags.iter().cloned());
+        arguments
     }
 
     /// Starts the controller and waits until it watches. One that runs is killed first.
@@ -111,6 +116,12 @@ impl Real {
         self.controller = None;
         let server = self.serve(&self.arguments()).await;
         self.controller = Some(server);
+    }
+
+    /// One of the namespace with more flags; it ends when it is dropped.
+    pub async fn run_with(&self, flags: &[&str]) -> Server {
+        let more = flags.iter().map(|flag| (*flag).to_owned());
+        self.serve(&self.arguments().into_iter().chain(more).collect::<Vec<_>>()).await
     }
 
     /// A controller with these flags in the place of the namespace; it ends when it is dropped.
@@ -129,6 +140,21 @@ impl Real {
             .ready(async || reqwest::get(&ready).await.is_ok_and(|reply| reply.status().is_success()))
             .await;
         server
+    }
+
+    /// Ends the controller.
+    pub fn stop_controller(&mut self) {
+        self.controller = None;
+    }
+
+    /// User name of the controller, and the control plane that it works on.
+    pub fn account(&self) -> (&str, &'static ControlPlane) {
+        (&self.account.user, self.plane)
+    }
+
+    /// What the chart rendered for it.
+    pub fn objects(&self) -> &[Value] {
+        &self.account.objects
     }
 
     /// What it asked for without the right to.

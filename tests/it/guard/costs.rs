@@ -29,6 +29,14 @@ async fn the_longest_list_and_the_largest_workload_are_judged() {
     println!("64 images × {ALLOWED_MAX} lines of {width} bytes: {:?}", begun.elapsed());
     assert_eq!(code, 403, "{words}");
     assert!(words.contains("and 63 more"), "{words}");
+    // The longest that is judged at all, of everything that a name can hold.
+    let long: Vec<String> = (0..64)
+        .map(|at| format!("GHCR.io:443/{}/x:{}@sha256:{}", "acme/".repeat(180), "t".repeat(80), at))
+        .collect();
+    let long: Vec<&str> =
+        long.iter().map(String::as_str).chain(["ghcr.io/acme/00000:evil"]).skip(1).collect();
+    let (code, words) = world.dry(&world.client, deployment("long", &long)).await;
+    assert_eq!(code, 403, "{words}");
     let last = line(ALLOWED_MAX - 1).trim().to_owned();
     let passes: Vec<&str> = std::iter::repeat_n(&*last, 64).collect();
     assert_eq!(world.dry(&world.client, deployment("worst", &passes)).await.0, 201);

@@ -22,10 +22,35 @@ fn every_validation_is_forbidden_and_nothing_is_there_unasked() {
         let words = validation["message"].as_str().unwrap();
         assert!(!words.contains("immutable") && !words.contains('\n'), "{words}");
     }
-    for binding in all.iter().filter(|one| one["kind"] == "ValidatingAdmissionPolicyBinding") {
+    for binding in bindings(&all) {
         assert_eq!(binding["spec"]["validationActions"], json!(["Warn", "Audit"]));
+        let chosen = &binding["spec"]["matchResources"]["namespaceSelector"];
+        assert_eq!(chosen, &json!({"matchLabels": {"tidegate.dev/guard": "enabled"}}));
         let params = &binding["spec"]["paramRef"];
         assert!(params.is_null() || params["parameterNotFoundAction"] == "Allow");
+    }
+}
+
+fn bindings(all: &[Value]) -> impl Iterator<Item = &Value> {
+    all.iter().filter(|one| one["kind"] == "ValidatingAdmissionPolicyBinding")
+}
+
+#[test]
+fn each_mode_is_said_to_every_binding_and_a_release_for_one_namespace_judges_that_alone() {
+    let values = |mode: &str| json!({"watchNamespace": "shop", "guard": {"enabled": true, "mode": mode, "helmReleases": [{"imagePath": "image"}]}});
+    for (mode, actions) in
+        [("Warn", json!(["Warn", "Audit"])), ("Audit", json!(["Audit"])), ("Deny", json!(["Deny"]))]
+    {
+        let Some(all) = render(SUITE, &values(mode)) else { return };
+        assert_eq!(bindings(&all).count(), 3);
+        for binding in bindings(&all) {
+            assert_eq!(binding["spec"]["validationActions"], actions);
+            let chosen = &binding["spec"]["matchResources"]["namespaceSelector"]["matchLabels"];
+            assert_eq!(
+                chosen,
+                &json!({"tidegate.dev/guard": "enabled", "kubernetes.io/metadata.name": "shop"})
+            );
+        }
     }
 }
 

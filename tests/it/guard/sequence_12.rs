@@ -69,6 +69,9 @@ async fn sequence_12_only_what_was_promoted_passes() {
         "index.docker.io/acme/hub:v9".to_owned(),
         "registry-1.docker.io/acme/hub:v9".to_owned(),
         " ghcr.io/acme/app:v9".to_owned(),
+        // Upon words like these kustomize-controller deletes what has `force`, whatever the code.
+        "ghcr.io/acme/app:x is immutable".to_owned(),
+        "ghcr.io/acme/app:immutable\tfield".to_owned(),
         // What a node has stored, by its id.
         digest("an image"),
     ];
@@ -97,6 +100,31 @@ async fn sequence_12_no_kind_and_no_place_is_a_way_around() {
         assert_eq!(world.dry(&world.client, init).await.0, code);
         let second = deployment("second", &["nginx", image]);
         assert_eq!(world.dry(&world.client, second).await.0, code);
+        let mut volume = deployment("volume", &["nginx"]);
+        volume["spec"]["template"]["spec"]["volumes"] = json!([{"name": "v", "image": {"reference": image}}]);
+        assert_eq!(world.dry(&world.client, volume).await.0, code, "an image volume");
+    }
+    // A container that is brought into a running pod, by its own subresource.
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "running"}});
+    pod["spec"] = template("running", &["nginx"])["spec"].clone();
+    assert_eq!(world.create(&world.client, pod).await.0, 201);
+    for (image, code) in [("ghcr.io/acme/app:v9", 403), ("ghcr.io/acme/app:v1", 201), ("busybox", 201)] {
+        assert_eq!(ephemeral(&world, image).await, code, "an ephemeral container {image}");
+    }
+}
+
+/// What becomes of `kubectl debug` with this image.
+async fn ephemeral(world: &World, image: &str) -> u16 {
+    let uri = format!("/api/v1/namespaces/{}/pods/running/ephemeralcontainers?dryRun=All", world.namespace);
+    let patch = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": image}]}});
+    let request = http::Request::patch(uri)
+        .header("Content-Type", "application/strategic-merge-patch+json")
+        .body(patch.to_string().into_bytes())
+        .unwrap();
+    match world.client.request_text(request).await {
+        Ok(_) => 201,
+        Err(kube::Error::Api(status)) => status.code,
+        Err(error) => panic!("{error}"),
     }
 }
 
@@ -136,9 +164,9 @@ async fn broken_glass_opens_one_set_and_closes_again() {
     world.until_refused("ghcr.io/acme/app:v9").await;
     let set =
         json!({"apiVersion": "tidegate.dev/v1alpha1", "kind": "ReleaseSet", "metadata": {"name": "shop"}});
-    for bad in ["", "  ", "two\nlines"] {
-        let patch = json!({"spec": {"breakGlass": {"reason": bad}}});
-        assert_eq!(world.patch(&world.client, &set, patch).await.0, 422, "{bad:?}");
+    for bad in [json!({}), json!({"reason": ""}), json!({"reason": "  "}), json!({"reason": "two\nlines"})] {
+        let patch = json!({"spec": {"breakGlass": bad}});
+        assert_eq!(world.patch(&world.client, &set, patch).await.0, 422, "{bad}");
     }
     let patch = json!({"spec": {"breakGlass": {"reason": "v1 leaks"}}});
     assert_eq!(world.patch(&world.client, &set, patch).await.0, 201);

@@ -2,7 +2,6 @@
 //! by side do not meet.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -12,8 +11,8 @@ use serde_json::{Value, json};
 use tidegate::api::ReleaseSet;
 use tidegate::guard::{Guard, Synced};
 
+use crate::cluster::chart::{Chart, api_of};
 use crate::cluster::control_plane::{self, ControlPlane};
-use crate::cluster::tools::Tools;
 
 /// User name of the controller, as the chart calls it.
 pub const CONTROLLER: &str = "system:serviceaccount:tidegate:tidegate";
@@ -34,23 +33,37 @@ pub struct World {
 /// Answer of the API server: the code, and its words where it refused.
 pub type Answer = (u16, String);
 
-/// What helm renders below `templates/guard`, with these values.
-pub fn render(suite: &str, values: &Value) -> Option<Vec<Value>> {
-    let tools = Tools::require(suite, &["helm"])?;
-    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/tidegate");
-    let folder = crate::cluster::server::folder("guard-values");
-    let file = folder.join("values.json");
-    std::fs::write(&file, values.to_string()).unwrap();
-    let output = Command::new(tools.path("helm"))
-        .args(["template", "tidegate", chart, "--namespace=tidegate", "--kube-version=v1.34.2", "--values"])
-        .arg(&file)
-        .output()
-        .unwrap();
-    std::fs::remove_dir_all(folder).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8(output.stdout).unwrap();
-    let all: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+/// The admission policies and bindings that helm renders, with these values, for release `tidegate` in a namespace.
+pub fn render_in(suite: &str, namespace: &str, values: &Value) -> Option<Vec<Value>> {
+    let all = Chart::require(suite)?.render("tidegate", namespace, values).unwrap();
     Some(all.into_iter().filter(|object| object["apiVersion"] == "admissionregistration.k8s.io/v1").collect())
+}
+
+/// The same for the namespace of [`CONTROLLER`].
+pub fn render(suite: &str, values: &Value) -> Option<Vec<Value>> {
+    render_in(suite, "tidegate", values)
+}
+
+/// Installs a policy or binding under names and a namespace label of the test's own. Answers its name.
+pub async fn install(client: &Client, namespace: &str, mut object: Value) -> String {
+    let name = |value: &Value| json!(format!("{}-{namespace}", value.as_str().unwrap()));
+    object["metadata"]["name"] = name(&object["metadata"]["name"]);
+    if object["kind"] == "ValidatingAdmissionPolicyBinding" {
+        object["spec"]["policyName"] = name(&object["spec"]["policyName"]);
+        let labels = &mut object["spec"]["matchResources"]["namespaceSelector"]["matchLabels"];
+        assert_eq!(labels["tidegate.dev/guard"], "enabled");
+        labels["tidegate.dev/guard"] = json!(namespace);
+    }
+    let made: DynamicObject = serde_json::from_value(object.clone()).unwrap();
+    api_of(client, &object).create(&PostParams::default(), &made).await.unwrap();
+    made.metadata.name.unwrap()
+}
+
+/// Opts the namespace in, to what [`install`] installed for it.
+pub async fn opt_in(client: &Client, namespace: &str) {
+    let label = json!({"metadata": {"labels": {"tidegate.dev/guard": namespace}}});
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    namespaces.patch(namespace, &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
 }
 
 // === impl World ===
@@ -62,35 +75,27 @@ impl World {
         let client = plane.client().await;
         crate::crd::install(&client).await;
         let namespace = plane.namespace(&client, "guard").await;
+        Self::guarding(suite, plane, &namespace, values).await
+    }
+
+    /// The same for a namespace that is there.
+    pub async fn guarding(
+        suite: &str,
+        plane: &'static ControlPlane,
+        namespace: &str,
+        values: Value,
+    ) -> Option<Self> {
         let mut guard = json!({"enabled": true, "mode": "Deny"});
         guard.as_object_mut().unwrap().extend(values.as_object().cloned().unwrap_or_default());
         let policies = render(suite, &json!({"guard": guard}))?;
+        let client = plane.client().await;
         let controller = control_plane::client(&plane.kubeconfig_of(CONTROLLER, "system:masters")).await;
-        let world = Self { plane, client, controller, namespace };
+        let world = Self { plane, client, controller, namespace: namespace.to_owned() };
         for policy in policies {
-            world.install(policy).await;
+            install(&world.client, &world.namespace, policy).await;
         }
-        let label = json!({"metadata": {"labels": {"tidegate.dev/guard": world.namespace}}});
-        let namespaces: Api<Namespace> = Api::all(world.client.clone());
-        namespaces.patch(&world.namespace, &PatchParams::default(), &Patch::Merge(label)).await.unwrap();
+        opt_in(&world.client, &world.namespace).await;
         Some(world)
-    }
-
-    /// Installs a policy or binding under the test's own names.
-    pub async fn install(&self, mut object: Value) {
-        let name = |value: &Value| json!(format!("{}-{}", value.as_str().unwrap(), self.namespace));
-        object["metadata"]["name"] = name(&object["metadata"]["name"]);
-        let kind = object["kind"].as_str().unwrap().to_owned();
-        if kind == "ValidatingAdmissionPolicyBinding" {
-            object["spec"]["policyName"] = name(&object["spec"]["policyName"]);
-            let labels = &mut object["spec"]["matchResources"]["namespaceSelector"]["matchLabels"];
-            assert_eq!(labels["tidegate.dev/guard"], "enabled");
-            labels["tidegate.dev/guard"] = json!(self.namespace);
-        }
-        let gvk = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", &kind);
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &ApiResource::from_gvk(&gvk));
-        let object: DynamicObject = serde_json::from_value(object).unwrap();
-        api.create(&PostParams::default(), &object).await.unwrap();
     }
 
     /// Waits until the policies hold: a workload with this image is refused.

@@ -3,9 +3,8 @@
 use std::process::Command;
 
 use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::DeleteParams;
 use kube::{Api, ResourceExt as _};
 use tidegate::api::ReleaseSet;
 use tidegate::telemetry::clock::Clock;
@@ -18,6 +17,7 @@ use crate::cluster::tools::say_once;
 
 /// How soon another leads after a crash (design §9 G9).
 const TAKEN_OVER_WITHIN: SignedDuration = SignedDuration::from_secs(20);
+
 #[tokio::test]
 async fn what_was_promoted_outlives_the_controller() {
     let Some(world) = World::start(&[Source::Tree]).await else { return };
@@ -90,14 +90,7 @@ async fn uninstall(world: &World) {
     let crds: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     let (set, target, crd) = (world.set().await, world.target().await, crds.get(CRD).await.unwrap());
     world.helm.uninstall().await;
-    let none = ListParams::default();
-    world
-        .poll("no controller is left", async || {
-            let pods = world.controllers::<Pod>().list(&none).await.unwrap();
-            // That of `helm test` is helm's, and stays until it is run again.
-            pods.items.iter().all(|pod| pod.name_any().ends_with("-test")).then_some(())
-        })
-        .await;
+    world.no_controller_is_left().await;
     let (set_after, target_after) = (world.set().await, world.target().await);
     assert_eq!(crds.get(CRD).await.unwrap().uid(), crd.uid());
     assert_eq!(set_after.metadata.deletion_timestamp, None);

@@ -1,11 +1,13 @@
 //! How long it takes from `helm install` to the first promotion, measured: `make bench-install`.
 
 use jiff::SignedDuration;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use kube::api::DeleteParams;
 use tidegate::telemetry::clock::Clock;
 
+use super::helm::RELEASE;
 use super::image::Source;
 use super::world::{CRD, TARGET, World, gone};
 use crate::cluster::chart::Chart;
@@ -56,6 +58,9 @@ async fn measure(world: &World) -> Spans {
     world.promoted("main-1").await;
     let promoted = clock.now();
     world.helm.uninstall().await;
+    world.no_controller_is_left().await;
+    // The rights go with the controller, which cannot give its lease back: the next one would wait until it expires.
+    world.controllers::<Lease>().delete(RELEASE, &DeleteParams::default()).await.unwrap();
     let crds: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     crds.delete(CRD, &DeleteParams::default()).await.unwrap();
     gone(crds, CRD).await;

@@ -58,7 +58,7 @@ async fn back_and_again(world: &World) {
 
 async fn an_older_crd_is_not_written_past(world: &World) {
     scale(world, 0).await;
-    world.poll("no controller is left", async || world.pods().await.is_empty().then_some(())).await;
+    world.no_controller_is_left().await;
     let crds: Api<CustomResourceDefinition> = Api::all(world.client.clone());
     let mut older = serde_json::to_value(crds.get(CRD).await.unwrap()).unwrap();
     let status =

@@ -221,6 +221,17 @@ impl World {
         pods
     }
 
+    /// Waits until no process of the controller runs: a pod that is told to end goes on until it was.
+    pub async fn no_controller_is_left(&self) {
+        let all = ListParams::default();
+        self.poll("no controller is left", async || {
+            let pods = self.controllers::<Pod>().list(&all).await.expect("pods can be listed");
+            // That of `helm test` is helm's, and stays until it is run again.
+            pods.items.iter().all(|pod| pod.name_any().ends_with("-test")).then_some(())
+        })
+        .await;
+    }
+
     /// Who holds the lease: `POD_MARK`.
     pub async fn leader(&self) -> Option<String> {
         let lease = self.controllers::<Lease>().get_opt("tidegate").await.expect("leases can be read")?;

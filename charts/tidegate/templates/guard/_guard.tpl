@@ -2,6 +2,10 @@
 What the admission policies share. Rules of these expressions: none can fail, whatever the object holds, because an expression
 that fails is answered by 422 Invalid, upon which kustomize-controller deletes the object where `force` is set; and each
 validation has `reason: Forbidden`. Nothing here trusts a label or an ownerReference of the workload.
+
+`failurePolicy: Ignore` where there is a parameter: until an API server that starts has read all ConfigMaps, it answers for a second
+that it cannot judge; with Fail that is a 422 too, whatever the mode of the binding. The costs of the expressions are bounded, so
+that nothing that an object holds leads there (tests/it/guard/costs.rs).
 */ -}}
 
 {{- /* The user name of the controller. */ -}}
@@ -18,12 +22,15 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "tidegate.serviceAccou
 {{- if eq .Values.guard.mode "Deny" }}[Deny]{{ else if eq .Values.guard.mode "Audit" }}[Audit]{{ else }}[Warn, Audit]{{ end }}
 {{- end -}}
 
-{{- /* Opt-in: namespaces with this label. */ -}}
+{{- /* Opt-in: namespaces with this label; of a release for one namespace that one alone. */ -}}
 {{- define "tidegate.guard.namespaces" -}}
 matchResources:
   namespaceSelector:
     matchLabels:
       tidegate.dev/guard: enabled
+      {{- with .Values.watchNamespace }}
+      kubernetes.io/metadata.name: {{ . }}
+      {{- end }}
 {{- end -}}
 
 {{- /*
@@ -76,6 +83,7 @@ maps, because CEL computes a variable once.
     .map(p, p[0])
 {{- end -}}
 
+{{- /* An image with spaces is not repeated: kustomize-controller takes any refusal that says "is immutable" for a 422. */ -}}
 {{- define "tidegate.guard.validations" -}}
 - expression: variables.images.size() <= {{ .imagesMax }} || variables.images == variables.old
   reason: Forbidden
@@ -87,7 +95,7 @@ maps, because CEL computes a variable once.
     an image is not a promoted release of its ReleaseSet: see `kubectl get releasesets`; in an emergency set
     spec.breakGlass.reason of the ReleaseSet
   messageExpression: >-
-    'image ' + (variables.refused.size() > 0 ? variables.refused[0].replace('\n', ' ') : '') +
+    'image ' + (variables.refused.size() > 0 && variables.refused[0].matches('^[!-~]+$') ? variables.refused[0] : 'that is no reference') +
     (variables.refused.size() > 1 ? ' and ' + string(variables.refused.size() - 1) + ' more' : '') +
     ': its repository belongs to a ReleaseSet of this namespace, and this reference is not promoted, nor in its history; use what' +
     ' `kubectl get releasesets -n ' + request.namespace + '` shows as promoted, or wait for it; in an emergency' +
