@@ -279,26 +279,6 @@ fn log_part(call: &Call, log: &str) -> Bytes {
 }
 
 fn list(state: &State, resource: &Resource, call: &Call) -> Result<Reply, Refusal> {
-<<<<<<< HEAD
-    let selector = Selector::parse(call.parameter("labelSelector"), call.parameter("fieldSelector"))?;
-    let namespace = call.request.namespace.as_deref();
-    let revision = call.as_of.unwrap_or_else(|| state.store.revision());
-    let objects = match call.as_of {
-        None => state.store.list(&resource.group, &resource.plural, namespace),
-        Some(revision) => state.store.list_as_of(&resource.group, &resource.plural, namespace, revision),
-    };
-    let selected = objects.iter().filter(|object| selector.matches(object));
-    let (kind, api_version, items): (_, _, Vec<Value>) = if call.metadata_only {
-        let kind = "PartialObjectMetadataList".to_owned();
-        (kind, "meta.k8s.io/v1".to_owned(), selected.map(|object| as_metadata(object)).collect())
-    } else {
-        let kind = format!("{}List", resource.kind);
-        (kind, resource.api_version(), selected.map(|object| Value::clone(object)).collect())
-    };
-    let metadata = json!({"resourceVersion": revision.to_string()});
-    let list = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items});
-    Ok(Reply::json(200, &list))
-=======
     let request = ListRequest {
         resource,
         namespace: call.request.namespace.as_deref(),
@@ -308,13 +288,13 @@ fn list(state: &State, resource: &Resource, call: &Call) -> Result<Reply, Refusa
         revision: call.parameter("resourceVersion"),
         revision_match: call.parameter("resourceVersionMatch"),
         metadata_only: call.metadata_only,
+        as_of: call.as_of,
     };
     Ok(Reply::json(200, &request.answer(state)?))
 }
 
 fn selector(resource: &Resource, call: &Call) -> Result<Selector, Refusal> {
     Selector::parse(resource, call.parameter("labelSelector"), call.parameter("fieldSelector"))
->>>>>>> model
 }
 
 fn start_watch(

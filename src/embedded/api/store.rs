@@ -105,7 +105,6 @@ impl Store {
             .collect()
     }
 
-<<<<<<< HEAD
     /// An object as it was at `revision`.
     pub(super) fn get_as_of(&self, key: &Key, revision: u64) -> Option<Arc<Value>> {
         let until = self.changes.partition_point(|change| change.revision <= revision);
@@ -113,21 +112,13 @@ impl Store {
         (last.kind != ChangeKind::Deleted).then(|| Arc::clone(&last.object))
     }
 
-    /// [`Self::list`] as it was at `revision`.
-    pub(super) fn list_as_of(
-=======
     /// The same as [`Self::list`] at an older revision; `None` when a change since then is forgotten.
     pub(super) fn list_at(
->>>>>>> model
         &self,
         group: &str,
         plural: &str,
         namespace: Option<&str>,
         revision: u64,
-<<<<<<< HEAD
-    ) -> Vec<Arc<Value>> {
-        let until = self.changes.partition_point(|change| change.revision <= revision);
-=======
     ) -> Option<Vec<Arc<Value>>> {
         let changes: Vec<&Change> = self.changes_after(revision)?.collect();
         let name = |object: &Value| {
@@ -136,24 +127,11 @@ impl Store {
         };
         let now = self.list(group, plural, namespace);
         let mut then: BTreeMap<_, _> = now.into_iter().map(|object| (name(&object), object)).collect();
->>>>>>> model
         let here = |key: &Key| {
             key.group == group
                 && key.plural == plural
                 && namespace.is_none_or(|wanted| key.namespace == wanted)
         };
-<<<<<<< HEAD
-        let mut present = BTreeMap::new();
-        for change in self.changes.range(..until).filter(|change| here(&change.key)) {
-            match change.kind {
-                ChangeKind::Deleted => drop(present.remove(&change.key)),
-                ChangeKind::Added | ChangeKind::Modified => {
-                    present.insert(&change.key, Arc::clone(&change.object));
-                }
-            }
-        }
-        present.into_values().collect()
-=======
         for change in changes.into_iter().rev().filter(|change| here(&change.key)) {
             let place = (change.key.namespace.clone(), change.key.name.clone());
             match &change.previous {
@@ -162,7 +140,6 @@ impl Store {
             };
         }
         Some(then.into_values().collect())
->>>>>>> model
     }
 
     /// Every object with its key, for garbage collection.

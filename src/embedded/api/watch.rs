@@ -1,16 +1,13 @@
 //! WATCH: changes after a revision as JSON lines, in order, until the client's time is up.
 
-<<<<<<< HEAD
 use std::{
+    borrow::Cow,
     collections::VecDeque,
     io,
     pin::Pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-=======
-use std::{borrow::Cow, collections::VecDeque, io, pin::Pin, sync::Arc, time::Duration};
->>>>>>> model
 
 use bytes::Bytes;
 use futures::{Stream, stream};
