@@ -80,22 +80,13 @@ pub async fn run(
         .predicate_filter(
             predicates::generation.combine(predicates::annotations),
             kube::runtime::utils::PredicateConfig::default(),
-        );
+        )
+        // Errors have been waited for. None may come to the controller's queue: kube 5 splits results from errors in a way
+        // that loses wake-ups, and a controller whose watches all failed at once stays deaf.
+        .filter(|set| std::future::ready(set.is_ok()));
     let config = ControllerConfig::default().concurrency(options.concurrency);
     let mut controller = Controller::for_stream(sets, reader.clone())
         .with_config(config)
-        .owns(scoped::<PartialObjectMeta<Job>>(&client, namespace), watch_config().labels(SET_LABEL))
-        .watches(
-            scoped::<PartialObjectMeta<ConfigMap>>(&client, namespace),
-            watch_config().labels(SET_LABEL),
-            |target| set_of(&target),
-        )
-        // A Job's own status lags behind its pod, and says less.
-        .watches(
-            scoped::<PartialObjectMeta<Pod>>(&client, namespace),
-            watch_config().labels(SET_LABEL),
-            |pod| set_of(&pod),
-        )
         .reconcile_all_on(turns(&context))
         .graceful_shutdown_on(stop);
     for kind in woken_by(&context, &client, namespace) {
@@ -164,13 +155,13 @@ fn set_of(object: &impl ResourceExt) -> Option<ObjectRef<Meta>> {
     Some(ObjectRef::new(name).within(&object.namespace()?))
 }
 
-/// Streams of the sets that a change of a kind which may not be installed wakes: targets by their label, and Flux's
-/// objects by who names them.
+/// Streams of the sets that a change of another object wakes: Jobs, pods and targets by their label, and Flux's objects by
+/// who names them.
 fn woken_by(
     context: &Context,
     client: &kube::Client,
     namespace: Option<&str>,
-) -> [BoxStream<'static, ObjectRef<Meta>>; 3] {
+) -> [BoxStream<'static, ObjectRef<Meta>>; 6] {
     let by_index = |kind: Kind| {
         let index = context.flux_index.clone();
         move |object: &Dynamic| {
@@ -183,10 +174,15 @@ fn woken_by(
     let api = |resource: &ApiResource| dynamic(client, namespace, resource);
     let (policies, repositories) = (Kind::ImagePolicy.resource(), Kind::ImageRepository.resource());
     let providers = resource_set_input_provider::resource();
+    let of_ours = |resource: &ApiResource| wakes(api(resource), watch_config().labels(SET_LABEL), by_label);
     [
+        of_ours(&ApiResource::erase::<Job>(&())),
+        of_ours(&ApiResource::erase::<ConfigMap>(&())),
+        // A Job's own status lags behind its pod, and says less.
+        of_ours(&ApiResource::erase::<Pod>(&())),
         wakes(api(&policies), watch_config(), by_index(Kind::ImagePolicy)),
         wakes(api(&repositories), watch_config(), by_index(Kind::ImageRepository)),
-        wakes(api(&providers), watch_config().labels(SET_LABEL), by_label),
+        of_ours(&providers),
     ]
 }
 
