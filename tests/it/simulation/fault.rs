@@ -63,6 +63,8 @@ pub enum Plan {
     Nothing,
     /// At one request.
     At(u64, Fault),
+    /// At every request between two numbers.
+    Each(u64, u64, Fault),
     /// By chance, until a request's number.
     Chance(Chance),
 }
@@ -81,6 +83,19 @@ pub struct Chance {
     /// Of so many requests in a row each meets the same answer: a storm.
     storm: Option<(u64, Fault)>,
 }
+
+/// Faults that a replay names.
+pub const NAMED: [(&str, Fault); 9] = [
+    ("lost", Fault::Die(Form::Lost)),
+    ("applied", Fault::Die(Form::Applied)),
+    ("silent", Fault::Silent(Form::Lost)),
+    ("silent-applied", Fault::Silent(Form::Applied)),
+    ("broken-applied", Fault::Broken(Form::Applied)),
+    ("503", Fault::Answer(Form::Lost, 503)),
+    ("504-applied", Fault::Answer(Form::Applied, 504)),
+    ("409", Fault::Answer(Form::Lost, 409)),
+    ("stale", Fault::Stale(4)),
+];
 
 // === impl Fault ===
 
@@ -130,6 +145,7 @@ impl Plan {
         match self {
             Self::Nothing => None,
             Self::At(at, fault) => (*at == number).then_some(*fault),
+            Self::Each(from, to, fault) => (*from..=*to).contains(&number).then_some(*fault),
             Self::Chance(chance) => chance.fault(number, class),
         }
     }
@@ -138,7 +154,7 @@ impl Plan {
     pub fn is_over(&self, number: u64) -> bool {
         match self {
             Self::Nothing => true,
-            Self::At(at, _) => number >= *at,
+            Self::At(at, _) | Self::Each(_, at, _) => number >= *at,
             Self::Chance(chance) => number >= chance.until,
         }
     }

@@ -6,14 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tidegate::api::{ReleaseSetSpec, ReleaseSetStatus, status, validate};
+use tidegate::api::{ReleaseSetSpec, validate};
 use tidegate::embedded::api::ApiServer;
 use tidegate::engine::CONFIRMATION_LIFE;
-use tidegate::engine::observation::Marks;
-use tidegate::engine::record::Record;
 use tidegate::invariants::{self, Commit, InvariantName};
 use tidegate::telemetry::clock::Clock;
 
+use super::objects::{Mark, highest, mark_of, name_of, place, record_of, sequence_of};
 use super::process::Process;
 use super::truth::{Past, Truthful};
 use super::world::NAMESPACE;
@@ -34,14 +33,6 @@ pub struct Sight {
     /// Of the object that is written; `None` where there was none.
     before: Option<Arc<Value>>,
     marks: BTreeMap<String, Mark>,
-}
-
-/// The mark of a target, as far as it is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Mark {
-    set: String,
-    sequence: i64,
-    tag: String,
 }
 
 #[derive(Default)]
@@ -288,61 +279,5 @@ impl Witness {
 
     fn seen(&self, process: u32, set: &str) -> Seen {
         self.state().seen.get(&(process, set.to_owned())).cloned().unwrap_or_default()
-    }
-}
-
-/// Group, plural and name that a request is about.
-fn place(what: &str) -> Option<(&str, &str, Option<&str>)> {
-    let path = what.split_once(' ')?.1;
-    let path = path.split('?').next().unwrap_or(path);
-    let mut parts = path.trim_start_matches('/').split('/');
-    let group = match parts.next()? {
-        "api" => "",
-        "apis" => parts.next()?,
-        "events" => return Some(("events.k8s.io", "events", None)),
-        _ => return None,
-    };
-    let _version = parts.next()?;
-    match parts.next()? {
-        "namespaces" => {
-            let _namespace = parts.next()?;
-            Some((group, parts.next()?, parts.next()))
-        }
-        plural => Some((group, plural, parts.next())),
-    }
-}
-
-fn name_of(object: &Value) -> &str {
-    object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
-}
-
-fn sequence_of(set: &Value) -> i64 {
-    set.pointer("/status/promoted/sequence").and_then(Value::as_i64).unwrap_or(0)
-}
-
-fn record_of(set: &Value) -> Option<Record> {
-    let status = set.get("status").cloned().unwrap_or_default();
-    let status: ReleaseSetStatus =
-        if status.is_null() { ReleaseSetStatus::default() } else { serde_json::from_value(status).ok()? };
-    status::record(&status).ok()
-}
-
-fn mark_of(object: &Value) -> Option<Mark> {
-    let text = object["metadata"]["annotations"]["tidegate.dev/target"].as_str()?;
-    let mark: Value = serde_json::from_str(text).ok()?;
-    let (set, tag) = (mark["set"].as_str()?.to_owned(), mark["tag"].as_str()?.to_owned());
-    Some(Mark { set, tag, sequence: mark["sequence"].as_i64()? })
-}
-
-/// What the targets of a set carried beyond its status, and the highest sequence of both.
-fn highest(set: &str, marks: &BTreeMap<String, Mark>, before: &Record) -> (Marks, i64) {
-    let known = before.promoted.as_ref().map_or(0, |promoted| promoted.sequence);
-    let highest = marks.values().filter(|mark| mark.set == set).max_by_key(|mark| mark.sequence);
-    match highest.filter(|mark| mark.sequence > known) {
-        Some(mark) => {
-            let (sequence, tag) = (mark.sequence, mark.tag.parse().ok());
-            (Marks::Highest { sequence, tag }, sequence)
-        }
-        None => (Marks::InStep, known),
     }
 }
