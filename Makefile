@@ -98,6 +98,10 @@ lint: ## Check format and lints
 docs: ## Build the documentation of the source; warnings are errors
 	RUSTDOCFLAGS="-D warnings $${RUSTDOCFLAGS:-}" cargo doc --no-deps
 
+.PHONY: soak
+soak: ## Play the simulation for long: make soak SEEDS=200000 (two hours on 2 cores); a failing run prints its replay
+	TIDEGATE_SEEDS=$(or $(SEEDS),200000) cargo test --test it simulation:: -- --nocapture --test-threads 1
+
 .PHONY: fuzz
 fuzz: ## Search for inputs that break a parser: make fuzz TARGET=link (needs cargo-fuzz and a nightly compiler)
 	@test -n "$(TARGET)" || { echo "name one with TARGET=; there are: $$(ls fuzz/corpus | tr '\n' ' ')" >&2; exit 2; }

@@ -70,8 +70,8 @@ pub struct SetMemory {
     pub scans: BTreeMap<String, String>,
     /// Targets that an earlier spec had were looked for, and lost their marks.
     pub removed_sought: bool,
-    /// The marks of targets were read, and none was found since that carries more than the set.
-    pub marks_read: bool,
+    /// The highest sequence that the targets were found or left to carry; `None` until all of them were read.
+    pub carried: Option<i64>,
     /// The refusal that keeps a deleted set, of which an Event told, so that it is told once.
     pub refusal_told: Option<String>,
 }

@@ -53,6 +53,9 @@ const JOB_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 const PODLESS_AGAIN: SignedDuration = SignedDuration::from_secs(3);
 /// Pause before a guard list that could not be written is tried again.
 const GUARD_AGAIN: Duration = guard::AGAIN.unsigned_abs();
+/// Pause before a set is looked for again that is not there although something woke it: gone, in which case nothing is
+/// found then, or hidden by a server that lags behind or does not serve the kind yet.
+const ABSENT_AGAIN: Duration = Duration::from_secs(10);
 /// Longest sleep when nothing is due: also the safety net for events that a watch lost.
 const SLEEP_MAX: SignedDuration = SignedDuration::from_mins(10);
 
@@ -97,7 +100,7 @@ struct Session<'a> {
 pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result<Action, ReconcileError> {
     let Some(mut live) = live::read(context, namespace, name).await? else {
         context.forget(namespace, name);
-        return Ok(Action::await_change());
+        return Ok(Action::requeue(ABSENT_AGAIN));
     };
     if live.deleting {
         return Ok(deletion::finish(context, &live).await);

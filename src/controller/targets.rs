@@ -31,16 +31,18 @@ pub struct Followed {
     pub again: bool,
 }
 
-/// What the marks of the set's targets say, where they have to be read: when status holds no release, when a target was
-/// found that carries more, and before the first decision of this process on this object and generation: a status that
-/// is older than its targets must be known for that before anything is committed.
+/// What the marks of the set's targets say, where they have to be read: when status holds no release, when a target is
+/// known to carry more (a restore may put an older status over the object that was read), and before the first decision
+/// of this process on this object and generation: a status that is older than its targets must be known for that before
+/// anything is committed.
 pub async fn marks(context: &Context, live: &Live, policy: &Policy, memory: &mut SetMemory) -> Marks {
     let promoted = live.status.promoted.as_ref().map(|promoted| promoted.sequence);
-    if policy.targets.is_empty() || (promoted.is_some() && memory.marks_read) {
+    let is_in_step = promoted.zip(memory.carried).is_some_and(|(promoted, carried)| promoted >= carried);
+    if policy.targets.is_empty() || is_in_step {
         return Marks::InStep;
     }
     let read = Targets::new(context.client.clone()).marks(&live.name, &wanted(policy), promoted).await;
-    memory.marks_read = read.is_ok();
+    memory.carried = read.as_ref().ok().map(|highest| highest.as_ref().map_or(0, |highest| highest.sequence));
     match read {
         Err(error) => Marks::Unreadable(error.to_string()),
         Ok(Some(Highest { sequence, tag })) if Some(sequence) > promoted => Marks::Highest { sequence, tag },
@@ -86,7 +88,9 @@ pub async fn follow(
     let ahead = reports.values().any(|(state, _)| *state == TargetState::Ahead);
     let again = ahead && *marks == Marks::InStep;
     if ahead {
-        memory.marks_read = false;
+        memory.carried = None;
+    } else if let (Some(carried), Some(committed)) = (&mut memory.carried, &committed) {
+        *carried = (*carried).max(committed.promoted().sequence);
     }
     Ok(Followed { reports, again })
 }

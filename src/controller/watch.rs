@@ -24,6 +24,7 @@ use crate::controller::reconcile::{ReconcileError, reconcile};
 use crate::flux::kinds::Kind;
 use crate::targets::mark::SET_LABEL;
 use crate::targets::resource_set_input_provider;
+use crate::telemetry::kube_call::bounded;
 use crate::web::Pages;
 
 /// A watch ends and starts anew after so long, so that one on a dead connection is noticed (kube's default is
@@ -59,7 +60,7 @@ pub async fn run(
     pages: Pages,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
-    let client = context.client.clone();
+    let client = bounded(&context.client);
     let namespace = options.namespace.as_deref();
     let (reader, writer) = store::<Meta>();
     let selected = WatchConfig { label_selector: options.selector, ..watch_config() };
@@ -79,25 +80,16 @@ pub async fn run(
         .predicate_filter(
             predicates::generation.combine(predicates::annotations),
             kube::runtime::utils::PredicateConfig::default(),
-        );
+        )
+        // Errors have been waited for. None may come to the controller's queue: kube 5 splits results from errors in a way
+        // that loses wake-ups, and a controller whose watches all failed at once stays deaf.
+        .filter(|set| std::future::ready(set.is_ok()));
     let config = ControllerConfig::default().concurrency(options.concurrency);
     let mut controller = Controller::for_stream(sets, reader.clone())
         .with_config(config)
-        .owns(scoped::<PartialObjectMeta<Job>>(&client, namespace), watch_config().labels(SET_LABEL))
-        .watches(
-            scoped::<PartialObjectMeta<ConfigMap>>(&client, namespace),
-            watch_config().labels(SET_LABEL),
-            |target| set_of(&target),
-        )
-        // A Job's own status lags behind its pod, and says less.
-        .watches(
-            scoped::<PartialObjectMeta<Pod>>(&client, namespace),
-            watch_config().labels(SET_LABEL),
-            |pod| set_of(&pod),
-        )
         .reconcile_all_on(turns(&context))
         .graceful_shutdown_on(stop);
-    for kind in woken_by(&context, namespace) {
+    for kind in woken_by(&context, &client, namespace) {
         controller = controller.reconcile_on(kind);
     }
     let ready = async {
@@ -163,9 +155,13 @@ fn set_of(object: &impl ResourceExt) -> Option<ObjectRef<Meta>> {
     Some(ObjectRef::new(name).within(&object.namespace()?))
 }
 
-/// Streams of the sets that a change of a kind which may not be installed wakes: targets by their label, and Flux's
-/// objects by who names them.
-fn woken_by(context: &Context, namespace: Option<&str>) -> [BoxStream<'static, ObjectRef<Meta>>; 3] {
+/// Streams of the sets that a change of another object wakes: Jobs, pods and targets by their label, and Flux's objects by
+/// who names them.
+fn woken_by(
+    context: &Context,
+    client: &kube::Client,
+    namespace: Option<&str>,
+) -> [BoxStream<'static, ObjectRef<Meta>>; 6] {
     let by_index = |kind: Kind| {
         let index = context.flux_index.clone();
         move |object: &Dynamic| {
@@ -175,13 +171,18 @@ fn woken_by(context: &Context, namespace: Option<&str>) -> [BoxStream<'static, O
         }
     };
     let by_label = |object: &Dynamic| set_of(object).into_iter().collect();
-    let api = |resource: &ApiResource| dynamic(&context.client, namespace, resource);
+    let api = |resource: &ApiResource| dynamic(client, namespace, resource);
     let (policies, repositories) = (Kind::ImagePolicy.resource(), Kind::ImageRepository.resource());
     let providers = resource_set_input_provider::resource();
+    let of_ours = |resource: &ApiResource| wakes(api(resource), watch_config().labels(SET_LABEL), by_label);
     [
+        of_ours(&ApiResource::erase::<Job>(&())),
+        of_ours(&ApiResource::erase::<ConfigMap>(&())),
+        // A Job's own status lags behind its pod, and says less.
+        of_ours(&ApiResource::erase::<Pod>(&())),
         wakes(api(&policies), watch_config(), by_index(Kind::ImagePolicy)),
         wakes(api(&repositories), watch_config(), by_index(Kind::ImageRepository)),
-        wakes(api(&providers), watch_config().labels(SET_LABEL), by_label),
+        of_ours(&providers),
     ]
 }
 

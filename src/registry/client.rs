@@ -19,7 +19,7 @@ use crate::registry::wire::habits::Habits;
 use crate::registry::wire::pace::{HostObserver, Pace};
 use crate::registry::wire::place::Place;
 use crate::registry::wire::session::{Session, Shared};
-use crate::registry::wire::transport::{Observer, Transport};
+use crate::registry::wire::transport::{InProcess, Observer, Transport};
 use crate::registry::{Access, Built, Depth, Question, Registry};
 use crate::telemetry::clock::Clock;
 
@@ -96,6 +96,16 @@ impl Client {
     pub fn hosts_observed_by(mut self, observer: HostObserver) -> Self {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.transport.observe_hosts(observer);
+        }
+        self
+    }
+
+    /// The same client; every host is asked through `registry` instead of a network, so that a simulation owns each
+    /// request. To be called before anything is asked.
+    #[must_use]
+    pub fn in_process(mut self, registry: InProcess) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.transport.ask_in_process(registry);
         }
         self
     }

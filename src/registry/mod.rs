@@ -148,7 +148,7 @@ pub use probe::{FirstPage, Head, Probe};
 pub use wire::pace::{HostObserver, HostState, Pace, Quota};
 pub use wire::proxy::Proxy;
 pub use wire::tls::{Tls, TlsPem};
-pub use wire::transport::{Observer, RequestKind, RequestRecord, Verb};
+pub use wire::transport::{InProcess, Observer, RequestKind, RequestRecord, Verb};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,11 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures::stream;
+use http_body_util::{BodyExt as _, StreamBody};
+use kube::client::Body;
 use kube::core::Status;
+use tower::BoxError;
 
 /// How long one call may take. Kubernetes' own objective for a call on one object is 1 s at p99, and an
 /// admission webhook has 10 s by default: what takes longer is an outage, not a queue.
@@ -59,6 +63,33 @@ pub async fn call_optional<T>(
         Err(error) if error.is_not_found() && !error.is_unknown_kind() => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// `client`, whose reads end: an answer that does not begin within [`CALL_LIMIT`] is an error, and so is a pause of that
+/// length within an answer that is no watch. For the lists and watches of kube's runtime, which waits for both without
+/// end when a connection is half open; the pauses of an open watch it bounds itself.
+pub fn bounded(client: &kube::Client) -> kube::Client {
+    let inner = client.clone();
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+        let inner = inner.clone();
+        async move {
+            let late = || BoxError::from(CallError::TimedOut);
+            let answer = tokio::time::timeout(CALL_LIMIT, inner.send(request)).await;
+            let answer = answer.map_err(|_| late())?.map_err(BoxError::from)?;
+            let limit = if is_watch { Duration::MAX } else { CALL_LIMIT };
+            let (parts, body) = answer.into_parts();
+            let frames = stream::unfold(body, move |mut body| async move {
+                let frame = match tokio::time::timeout(limit, body.frame()).await {
+                    Ok(frame) => frame?.map_err(BoxError::from),
+                    Err(_) => Err(late()),
+                };
+                Some((frame, body))
+            });
+            Ok::<_, BoxError>(http::Response::from_parts(parts, StreamBody::new(Box::pin(frames))))
+        }
+    });
+    kube::Client::new(service, client.default_namespace())
 }
 
 /// `text` cut to at most `max` bytes, on a character's border, with `…` where something is missing.
@@ -220,6 +251,17 @@ mod tests {
         let cut = clip(&"ä".repeat(400), MESSAGE_MAX_BYTES);
         assert!(cut.len() <= MESSAGE_MAX_BYTES && cut.ends_with("ä…"), "{}", cut.len());
         assert!(refused(500, "InternalError", &"x".repeat(4_000)).to_string().len() <= MESSAGE_MAX_BYTES);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_of_the_runtime_has_an_end() {
+        let silent = tower::service_fn(|_: http::Request<Body>| {
+            std::future::pending::<Result<http::Response<Body>, BoxError>>()
+        });
+        let client = bounded(&kube::Client::new(silent, "default"));
+        let pods: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::all(client);
+        let listed = pods.list(&kube::api::ListParams::default()).await;
+        assert!(matches!(listed, Err(kube::Error::Service(_))), "{listed:?}");
     }
 
     #[tokio::test(start_paused = true)]

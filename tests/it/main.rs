@@ -51,6 +51,8 @@ mod sequences;
 #[cfg(test)]
 mod sharing;
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod smoke;
 #[cfg(test)]
 mod supply;

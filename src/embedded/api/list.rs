@@ -24,6 +24,8 @@ pub(super) struct ListRequest<'a> {
     pub(super) revision: Option<&'a str>,
     pub(super) revision_match: Option<&'a str>,
     pub(super) metadata_only: bool,
+    /// The newest revision that this server knows of; `None` where it does not lag behind.
+    pub(super) as_of: Option<u64>,
 }
 
 /// Where a page begins: the revision of its first, and the last object of the one before.
@@ -94,7 +96,7 @@ impl ListRequest<'_> {
     }
 
     fn start(&self, state: &State) -> Result<Start, Refusal> {
-        let newest = state.store.revision();
+        let newest = self.as_of.unwrap_or_else(|| state.store.revision());
         let revision = self.revision.map(parse_revision).transpose()?;
         self.check_match()?;
         if let Some(continued) = self.continued {

@@ -27,12 +27,15 @@ mod write;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use kube::Client;
 use serde_json::{Value, json};
-use tokio::sync::watch::Sender;
+use tokio::sync::Notify;
 
 use crate::telemetry::clock::Clock;
 
@@ -56,8 +59,16 @@ pub struct ApiServer(Arc<Shared>);
 struct Shared {
     clock: Clock,
     state: Mutex<State>,
-    /// Wakes watches at every change. The value is their epoch: those opened in an earlier one are over.
-    wake: Sender<u64>,
+    wake: Wake,
+}
+
+/// Wakes watches at every change, in the order in which they began to wait: tokio's own watch channel draws lots.
+#[derive(Default)]
+struct Wake {
+    changes: AtomicU64,
+    /// Watches opened in an earlier one are over.
+    epoch: AtomicU64,
+    waiting: Notify,
 }
 
 struct State {
@@ -69,6 +80,32 @@ struct State {
     pod_logs: HashMap<(String, String), String>,
     log: ApiLog,
     fault: Option<ApiFaultHook>,
+}
+
+// === impl Wake ===
+
+impl Wake {
+    fn changed(&self) {
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        self.waiting.notify_waiters();
+    }
+
+    fn close(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        self.changed();
+    }
+
+    /// Returns when there was a change since `seen`, and which was the last.
+    async fn change_after(&self, seen: u64) -> u64 {
+        loop {
+            let notified = self.waiting.notified();
+            let changes = self.changes.load(Ordering::Relaxed);
+            if changes != seen {
+                return changes;
+            }
+            notified.await;
+        }
+    }
 }
 
 // === impl Shared ===
@@ -94,7 +131,7 @@ impl ApiServer {
             log: ApiLog::default(),
             fault: None,
         };
-        Self(Arc::new(Shared { clock, state: Mutex::new(state), wake: Sender::new(0) }))
+        Self(Arc::new(Shared { clock, state: Mutex::new(state), wake: Wake::default() }))
     }
 
     /// A client whose requests are logged under `actor`. It has neither retry nor time-out. Must be called inside a
@@ -105,7 +142,7 @@ impl ApiServer {
 
     /// The service alone, to put layers around it.
     pub fn service(&self, actor: &str) -> ApiService {
-        ApiService { shared: Arc::clone(&self.0), actor: actor.into() }
+        ApiService { shared: Arc::clone(&self.0), actor: actor.into(), as_of: None }
     }
 
     // --- kinds ---
@@ -133,7 +170,7 @@ impl ApiServer {
         state.resources.insert(resource);
         let key = Self::definition_key(name);
         state.store.put(key, crd);
-        self.0.wake.send_modify(|_| {});
+        self.0.wake.changed();
         Ok(())
     }
 
@@ -142,7 +179,7 @@ impl ApiServer {
         let mut state = self.0.state();
         let served = state.resources.remove(group, plural);
         state.store.remove(&Self::definition_key(format!("{plural}.{group}")));
-        self.0.wake.send_modify(|_| {});
+        self.0.wake.changed();
         served
     }
 
@@ -208,7 +245,7 @@ impl ApiServer {
 
     /// Ends every open watch without a word, as a restarting server does.
     pub fn close_watches(&self) {
-        self.0.wake.send_modify(|epoch| *epoch += 1);
+        self.0.wake.close();
     }
 
     // --- the log ---

@@ -39,6 +39,8 @@ pub(super) type ReplyBody = UnsyncBoxBody<Bytes, io::Error>;
 pub struct ApiService {
     pub(super) shared: Arc<Shared>,
     pub(super) actor: Arc<str>,
+    /// Reads see the objects as they were at this revision.
+    pub(super) as_of: Option<u64>,
 }
 
 /// A parsed request with what only its handler needs.
@@ -48,6 +50,7 @@ struct Call {
     query: HashMap<String, String>,
     content_type: String,
     metadata_only: bool,
+    as_of: Option<u64>,
 }
 
 /// What a handler gives back.
@@ -61,6 +64,15 @@ struct Reply {
 
 // === impl ApiService ===
 
+impl ApiService {
+    /// The same way, whose GETs and lists are answered as of `revision`, as by a server that lags behind. Objects whose
+    /// changes are forgotten since are absent in it.
+    #[must_use]
+    pub fn as_of(&self, revision: u64) -> Self {
+        Self { as_of: Some(revision), ..self.clone() }
+    }
+}
+
 impl tower::Service<Request<Body>> for ApiService {
     type Response = Response<ReplyBody>;
     type Error = io::Error;
@@ -71,19 +83,17 @@ impl tower::Service<Request<Body>> for ApiService {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(serve(Arc::clone(&self.shared), Arc::clone(&self.actor), request))
+        Box::pin(serve(self.clone(), request))
     }
 }
 
-async fn serve(
-    shared: Arc<Shared>,
-    actor: Arc<str>,
-    request: Request<Body>,
-) -> Result<Response<ReplyBody>, io::Error> {
+async fn serve(service: ApiService, request: Request<Body>) -> Result<Response<ReplyBody>, io::Error> {
+    let ApiService { shared, actor, as_of } = service;
     let at = shared.clock.now();
     let (parts, body) = request.into_parts();
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);
     let (mut call, unreadable) = Call::parse(&parts, &actor, body.ok().as_deref());
+    call.as_of = as_of;
     let fault = {
         let mut state = shared.state();
         call.request.sequence = state.log.next_sequence();
@@ -106,7 +116,7 @@ async fn serve(
     let after = state.store.revision();
     if after != before {
         record.revision = Some(after);
-        shared.wake.send_modify(|_| {});
+        shared.wake.changed();
     }
     record.lost = matches!(fault, Some(ApiFault::LoseRequest | ApiFault::LoseReply));
     let reply = answered.map(|answer| answer.unwrap_or_else(|refusal| Reply::refusal(&refusal)));
@@ -167,6 +177,7 @@ impl Call {
             version,
             content_type: header(header::CONTENT_TYPE),
             metadata_only: header(header::ACCEPT).contains("as=PartialObjectMetadata"),
+            as_of: None,
             query,
         };
         (call, unreadable)
@@ -245,7 +256,11 @@ fn handle(shared: &Arc<Shared>, state: &mut State, call: &Call) -> Result<Reply,
 fn get(state: &State, resource: &Resource, call: &Call) -> Result<Reply, Refusal> {
     let name = call.request.name.as_deref().unwrap_or("");
     let key = Key::new(resource, call.request.namespace.as_deref().unwrap_or(""), name);
-    let object = state.store.get(&key).ok_or_else(|| Refusal::not_found(resource, name))?;
+    let found = match call.as_of {
+        None => state.store.get(&key),
+        Some(revision) => state.store.get_as_of(&key, revision),
+    };
+    let object = found.ok_or_else(|| Refusal::not_found(resource, name))?;
     if call.request.subresource.as_deref() == Some("log") {
         let log = state.pod_logs.get(&(key.namespace, key.name)).map_or("", String::as_str);
         return Ok(Reply::text(log_part(call, log)));
@@ -273,6 +288,7 @@ fn list(state: &State, resource: &Resource, call: &Call) -> Result<Reply, Refusa
         revision: call.parameter("resourceVersion"),
         revision_match: call.parameter("resourceVersionMatch"),
         metadata_only: call.metadata_only,
+        as_of: call.as_of,
     };
     Ok(Reply::json(200, &request.answer(state)?))
 }

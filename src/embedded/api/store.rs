@@ -105,6 +105,13 @@ impl Store {
             .collect()
     }
 
+    /// An object as it was at `revision`.
+    pub(super) fn get_as_of(&self, key: &Key, revision: u64) -> Option<Arc<Value>> {
+        let until = self.changes.partition_point(|change| change.revision <= revision);
+        let last = self.changes.range(..until).rev().find(|change| change.key == *key)?;
+        (last.kind != ChangeKind::Deleted).then(|| Arc::clone(&last.object))
+    }
+
     /// The same as [`Self::list`] at an older revision; `None` when a change since then is forgotten.
     pub(super) fn list_at(
         &self,

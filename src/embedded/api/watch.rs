@@ -1,11 +1,18 @@
 //! WATCH: changes after a revision as JSON lines, in order, until the client's time is up.
 
-use std::{borrow::Cow, collections::VecDeque, io, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::VecDeque,
+    io,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures::{Stream, stream};
 use serde_json::{Value, json};
-use tokio::{sync::watch::Receiver, time::Sleep};
+use tokio::time::Sleep;
 
 use super::{
     Shared, State, as_metadata,
@@ -35,7 +42,8 @@ pub(super) struct WatchRequest {
 struct Watching {
     shared: Arc<Shared>,
     request: WatchRequest,
-    wake: Receiver<u64>,
+    /// The last change that was looked at.
+    seen: u64,
     /// As it was when this watch was opened.
     epoch: u64,
     /// Everything up to this revision was sent.
@@ -52,12 +60,12 @@ pub(super) fn watch(
     state: &State,
     request: WatchRequest,
 ) -> impl Stream<Item = Result<Bytes, io::Error>> + Send + use<> {
-    let mut wake = shared.wake.subscribe();
-    let epoch = *wake.borrow_and_update();
+    let seen = shared.wake.changes.load(Ordering::Relaxed);
+    let epoch = shared.wake.epoch.load(Ordering::Relaxed);
     let sent = request.after.unwrap_or_else(|| state.store.revision());
     let mut watching = Watching {
         shared: Arc::clone(shared),
-        wake,
+        seen,
         epoch,
         sent,
         lines: VecDeque::new(),
@@ -83,16 +91,17 @@ impl Watching {
             if let Some(line) = self.lines.pop_front() {
                 return Some(line);
             }
-            if self.over || *self.wake.borrow_and_update() != self.epoch {
+            if self.over || self.shared.wake.epoch.load(Ordering::Relaxed) != self.epoch {
                 return None;
             }
+            self.seen = self.shared.wake.changes.load(Ordering::Relaxed);
             self.collect();
             if !self.lines.is_empty() || self.over {
                 continue;
             }
             tokio::select! {
                 biased;
-                changed = self.wake.changed() => self.over = changed.is_err(),
+                _ = self.shared.wake.change_after(self.seen) => {}
                 () = &mut self.bookmark => {
                     self.bookmark = Box::pin(tokio::time::sleep(BOOKMARK_EVERY));
                     self.send_bookmark();

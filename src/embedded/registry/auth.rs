@@ -189,7 +189,7 @@ pub(super) fn authorize(
             });
             Err(OciError::unauthorized(format!(
                 "Bearer realm=\"{}://{}{TOKEN_PATH}\",service=\"{}\"{scope}{refused}",
-                shared.scheme, shared.address, bearer.service
+                shared.scheme, shared.host, bearer.service
             )))
         }
     }

@@ -5,6 +5,7 @@
 //! at push (unless [`Options::sparse_indexes`]), and deleting a child leaves the index standing. It differs on
 //! purpose in paging (`n`, `last` and `Link` work) and in deleting by tag. It passes the pull and tag parts of the
 //! specification's conformance suite (`tests/it/registry/conformance.rs`).
+//! [`RegistryServer::in_process`] is the same without a socket: requests are given to [`RegistryServer::answer`].
 //! A fault plan ([`RegistryServer::plan`]) makes it hostile; [`Habit`] makes it like one that others run.
 //! Not here: ranges of blobs, referrers, `_catalog`, schema 1, digests other than sha256.
 //! Must never know: what Tidegate makes of the answers.
@@ -49,7 +50,7 @@ pub use store::StoreError;
 pub use tls::ServerTls;
 
 use auth::Tokens;
-use connection::{Connections, Listener};
+use connection::{Connections, Cut, Listener};
 use log::RequestLog;
 use plan::Plan;
 use store::Store;
@@ -76,13 +77,15 @@ pub struct Options {
 #[derive(Clone)]
 pub struct RegistryServer {
     shared: Arc<Shared>,
-    _serving: Arc<Serving>,
+    _serving: Option<Arc<Serving>>,
 }
 
 /// What routes and handle share.
 struct Shared {
     clock: Clock,
     address: SocketAddr,
+    /// The registry part of a reference.
+    host: String,
     scheme: &'static str,
     connections: Connections,
     sparse_indexes: bool,
@@ -114,6 +117,34 @@ impl Drop for Serving {
 // === impl Shared ===
 
 impl Shared {
+    fn new(
+        options: Options,
+        clock: Clock,
+        address: SocketAddr,
+        host: String,
+        connections: Connections,
+    ) -> Arc<Self> {
+        let state = State {
+            store: Store::default(),
+            auth: options.auth,
+            tokens: Tokens::default(),
+            log: RequestLog::default(),
+            page_tags_max: options.page_tags_max,
+            fault: None,
+            plan: Plan::default(),
+            pulls: 0,
+        };
+        Arc::new(Self {
+            clock,
+            address,
+            host,
+            scheme: if options.tls.is_some() { "https" } else { "http" },
+            connections,
+            sparse_indexes: options.sparse_indexes,
+            state: Mutex::new(state),
+        })
+    }
+
     /// The state; a holder that panicked left whole values behind, so poison is ignored.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -131,24 +162,7 @@ impl RegistryServer {
         let connections = Connections::default();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let state = State {
-            store: Store::default(),
-            auth: options.auth,
-            tokens: Tokens::default(),
-            log: RequestLog::default(),
-            page_tags_max: options.page_tags_max,
-            fault: None,
-            plan: Plan::default(),
-            pulls: 0,
-        };
-        let shared = Arc::new(Shared {
-            clock,
-            address,
-            scheme: if acceptor.is_some() { "https" } else { "http" },
-            connections: connections.clone(),
-            sparse_indexes: options.sparse_indexes,
-            state: Mutex::new(state),
-        });
+        let shared = Shared::new(options, clock, address, address.to_string(), connections.clone());
         let service = routes::router(Arc::clone(&shared));
         let serving = tokio::spawn(async move {
             let served = axum::serve(Listener::new(listener, acceptor, connections), service).await;
@@ -156,17 +170,36 @@ impl RegistryServer {
                 tracing::warn!(%error, "embedded registry stopped");
             }
         });
-        Ok(Self { shared, _serving: Arc::new(Serving(serving.abort_handle())) })
+        Ok(Self { shared, _serving: Some(Arc::new(Serving(serving.abort_handle()))) })
     }
 
-    /// Where it listens.
+    /// A registry named `host` that nobody can connect to: it answers what [`Self::answer`] is given.
+    pub fn in_process(host: &str, options: Options, clock: Clock) -> Self {
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        let shared = Shared::new(options, clock, address, host.to_owned(), Connections::default());
+        Self { shared, _serving: None }
+    }
+
+    /// Answers one request as if it had come over a connection. Fails where that would have been cut.
+    pub async fn answer(&self, request: http::Request<Bytes>) -> io::Result<http::Response<Bytes>> {
+        let cut = Cut::default();
+        let is_head = request.method() == http::Method::HEAD;
+        let request = request.map(axum::body::Body::from);
+        let response = routes::serve(Arc::clone(&self.shared), cut.clone(), request).await;
+        cut.check()?;
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.map_err(io::Error::other)?;
+        Ok(http::Response::from_parts(parts, if is_head { Bytes::new() } else { body }))
+    }
+
+    /// Where it listens; the unspecified address when it does not.
     pub fn address(&self) -> SocketAddr {
         self.shared.address
     }
 
-    /// The registry part of a reference, `127.0.0.1:PORT`.
+    /// The registry part of a reference: `127.0.0.1:PORT` where it listens.
     pub fn host(&self) -> String {
-        self.shared.address.to_string()
+        self.shared.host.clone()
     }
 
     // --- contents, without HTTP: no credentials, no log entry, no check of children ---

@@ -37,14 +37,19 @@ pub(super) struct Call {
 
 /// All paths, since repository names hold slashes and no router pattern splits them.
 pub(super) fn router(shared: Arc<Shared>) -> IntoMakeServiceWithConnectInfo<Router, Cut> {
-    Router::new().fallback(serve).with_state(shared).into_make_service_with_connect_info::<Cut>()
+    Router::new().fallback(connected).with_state(shared).into_make_service_with_connect_info::<Cut>()
 }
 
-async fn serve(
+async fn connected(
     Extension(shared): Extension<Arc<Shared>>,
     ConnectInfo(cut): ConnectInfo<Cut>,
     request: Request<Body>,
 ) -> Response<Body> {
+    serve(shared, cut, request).await
+}
+
+/// One request; `cut` ends the connection that it came on.
+pub(super) async fn serve(shared: Arc<Shared>, cut: Cut, request: Request<Body>) -> Response<Body> {
     let at = shared.clock.now();
     let (info, fault, chosen) = {
         let mut state = shared.state();

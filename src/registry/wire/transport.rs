@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
@@ -68,6 +69,11 @@ pub struct RequestRecord {
 /// Told of every request when it is over. Must return at once.
 pub type Observer = Arc<dyn Fn(&RequestRecord) + Send + Sync>;
 
+/// Answers requests without a network: a registry inside the process. An error is a connection that broke.
+pub type InProcess = Arc<
+    dyn Fn(http::Request<Bytes>) -> BoxFuture<'static, std::io::Result<http::Response<Bytes>>> + Send + Sync,
+>;
+
 /// One request.
 #[derive(Clone)]
 pub(crate) struct Ask {
@@ -100,6 +106,7 @@ pub(crate) struct Reply {
 /// Sends requests. Holds connections and how hosts take requests, and nothing of what they carried.
 pub(crate) struct Transport {
     observer: Option<Observer>,
+    in_process: Option<InProcess>,
     clients: Clients,
     pub(crate) pacer: Pacer,
 }
@@ -120,7 +127,8 @@ struct Recording<'a> {
 
 impl Transport {
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { observer: None, clients: Clients::default(), pacer: Pacer::new(Pace::default(), clock, None) }
+        let pacer = Pacer::new(Pace::default(), clock, None);
+        Self { observer: None, in_process: None, clients: Clients::default(), pacer }
     }
 
     #[cfg(test)]
@@ -131,6 +139,10 @@ impl Transport {
 
     pub(crate) fn observe(&mut self, observer: Observer) {
         self.observer = Some(observer);
+    }
+
+    pub(crate) fn ask_in_process(&mut self, registry: InProcess) {
+        self.in_process = Some(registry);
     }
 
     pub(crate) fn observe_hosts(&mut self, observer: HostObserver) {
@@ -232,7 +244,10 @@ impl Transport {
             Some(lead) => lead.enter().await,
             None => None,
         };
-        let response = request.send().await.map_err(|error| Failure::on(&way, &ask.url, &error))?;
+        let response = match &self.in_process {
+            None => request.send().await.map_err(|error| Failure::on(&way, &ask.url, &error))?,
+            Some(registry) => in_process(registry, request).await?,
+        };
         let status = response.status();
         recording.record.status = Some(status.as_u16());
         permit.head(status, response.headers());
@@ -250,6 +265,23 @@ impl Transport {
         };
         Ok((status, step))
     }
+}
+
+/// The same exchange without a network.
+async fn in_process(
+    registry: &InProcess,
+    request: reqwest::RequestBuilder,
+) -> Result<reqwest::Response, Failure> {
+    let request = request.build().map_err(|error| Failure::of(&error))?;
+    let body = request.body().and_then(reqwest::Body::as_bytes).map(Bytes::copy_from_slice);
+    let mut sent = http::Request::new(body.unwrap_or_default());
+    *sent.method_mut() = request.method().clone();
+    *sent.headers_mut() = request.headers().clone();
+    let uri = request.url().as_str().parse();
+    *sent.uri_mut() = uri.map_err(|error: http::uri::InvalidUri| Failure::Unreachable(error.to_string()))?;
+    let answer = registry(sent).await;
+    let broke = |error| Failure::Unreachable(format!("the connection broke ({error})"));
+    Ok(answer.map_err(broke)?.into())
 }
 
 /// Where a redirect leads; `None` for every other answer, and for a redirect that names no place.

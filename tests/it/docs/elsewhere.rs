@@ -1,7 +1,7 @@
 //! Commands of the pages that are not run by the suite that runs the pages.
 
 /// The command as the page shows it, and why it is not run here.
-pub const ELSEWHERE: [(&str, &str); 13] = [
+pub const ELSEWHERE: [(&str, &str); 16] = [
     ("cargo run -- demo", "tests/it/readme.rs runs it and compares what it prints"),
     ("make test", "it is what runs this suite"),
     ("make bench-registry", "a measurement; its counts are held by tests/it/requests.rs"),
@@ -20,6 +20,18 @@ pub const ELSEWHERE: [(&str, &str); 13] = [
     (
         "TIDEGATE_SCENARIO=sibling-late cargo test --test it scenarios",
         "is this test binary; tests/it/scenarios runs every scenario",
+    ),
+    (
+        "TIDEGATE_SIMULATION='story=rollback seed=17' cargo test --test it simulation::replay -- --nocapture",
+        "is this test binary; tests/it/simulation plays every story",
+    ),
+    (
+        "TIDEGATE_SIMULATION='story=rollback crash=42:applied' cargo test --test it simulation::replay -- --nocapture",
+        "is this test binary; tests/it/simulation dies at every request",
+    ),
+    (
+        "TIDEGATE_SIMULATION='duel seed=7' cargo test --test it simulation::replay -- --nocapture",
+        "is this test binary; tests/it/simulation plays every duel",
     ),
     (
         "kubectl rollout status deployment/tidegate --namespace tidegate --timeout=2m",

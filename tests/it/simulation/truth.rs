@@ -1,0 +1,101 @@
+//! What registries held, and when: the world's own record, which no answer and no fault changes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tidegate::embedded::node::EXIT_CODE_LABEL;
+use tidegate::embedded::registry::RegistryServer;
+use tidegate::engine::policy::Gate;
+use tidegate::invariants::Truth;
+use tidegate::model::{Digest, Platform, Repository, Tag};
+use tidegate::telemetry::clock::Clock;
+
+/// What every tag pointed at since the beginning. All clones are one.
+#[derive(Clone)]
+pub struct Past {
+    registry: RegistryServer,
+    clock: Clock,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// (path, tag) → from when on it pointed where.
+    tags: BTreeMap<(String, String), Vec<(Timestamp, Option<String>)>>,
+    /// From when on the registry answered, or not.
+    answers: Vec<(Timestamp, bool)>,
+}
+
+/// What was so between an instant and now.
+pub struct Truthful<'a> {
+    pub past: &'a Past,
+    pub since: Timestamp,
+}
+
+// === impl Past ===
+
+impl Past {
+    pub fn new(registry: RegistryServer, clock: Clock) -> Self {
+        Self { registry, clock, state: Arc::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A tag points elsewhere from now on.
+    pub fn note_tag(&self, path: &str, tag: &str) {
+        let now = self.registry.resolve(path, tag);
+        let key = (path.to_owned(), tag.to_owned());
+        self.state().tags.entry(key).or_default().push((self.clock.now(), now));
+    }
+
+    /// The registry answers from now on, or does not.
+    pub fn note_answers(&self, answers: bool) {
+        let at = self.clock.now();
+        self.state().answers.push((at, answers));
+    }
+}
+
+/// The values that held at some instant since `since`, of entries that each hold from their instant on.
+fn held<T: Clone>(entries: &[(Timestamp, T)], since: Timestamp) -> Vec<T> {
+    let first = entries.iter().rposition(|(at, _)| *at <= since).unwrap_or(0);
+    entries.iter().skip(first).map(|(_, value)| value.clone()).collect()
+}
+
+// === impl Truth for Truthful ===
+
+impl Truth for Truthful<'_> {
+    fn pointed_at(&self, repository: &Repository, tag: &Tag) -> Vec<Digest> {
+        let key = (repository.path().to_owned(), tag.to_string());
+        let state = self.past.state();
+        let entries = state.tags.get(&key).map(Vec::as_slice).unwrap_or_default();
+        held(entries, self.since).into_iter().flatten().filter_map(|digest| digest.parse().ok()).collect()
+    }
+
+    fn child(&self, repository: &Repository, index: &Digest, platform: &Platform) -> Option<Digest> {
+        let (_, bytes) = self.past.registry.manifest(repository.path(), &index.to_string())?;
+        let index: Value = serde_json::from_slice(&bytes).ok()?;
+        let child = index["manifests"].as_array()?.iter().find(|child| {
+            let text = |key: &str| child["platform"][key].as_str().unwrap_or_default();
+            format!("{}/{}", text("os"), text("architecture")) == platform.to_string()
+        })?;
+        let digest = child["digest"].as_str()?;
+        self.past.registry.manifest(repository.path(), digest)?;
+        digest.parse().ok()
+    }
+
+    fn answers(&self, _repository: &Repository) -> bool {
+        let state = self.past.state();
+        state.answers.is_empty() || held(&state.answers, self.since).contains(&true)
+    }
+
+    fn passes(&self, _: &Gate, repository: &Repository, platform: &Platform, child: &Digest) -> Option<bool> {
+        let reference = format!("{}/{}@{child}", self.past.registry.host(), repository.path());
+        let config = self.past.registry.image_config(&reference, &platform.to_string())?;
+        let labels = config.pointer("/config/Labels")?;
+        Some(labels[EXIT_CODE_LABEL].as_str() == Some("0"))
+    }
+}
