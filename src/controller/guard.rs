@@ -145,7 +145,7 @@ fn maps(context: &Context, namespace: Option<&str>) -> BoxStream<'static, Wake> 
     let config = WatchConfig::default()
         .timeout(super::watch::WATCH_SECS)
         .labels(&format!("{GUARD_LABEL}={GUARD_LABEL_VALUE}"));
-    let seen = watcher(api, config).default_backoff().touched_objects();
+    let seen = watcher(api, config).backoff(super::watch::WatchPauses::default()).touched_objects();
     wakes_of(seen).boxed()
 }
 

@@ -4,17 +4,26 @@ use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::ListParams;
+use kube::client::Body;
 use kube::{Api, Client, Config};
 use serde_json::Value;
+use tower::BoxError;
 
 use crate::api::{ReleaseSet, crd};
 use crate::controller::context::{ApiError, within_deadline};
 use crate::controller::leader::Election;
+use crate::controller::watch::WATCH_SECS;
+use crate::telemetry::kube_call::CALL_LIMIT;
 
 /// Name of our CRD.
 pub const CRD_NAME: &str = "releasesets.tidegate.dev";
 /// Longest wait for a connection to the API server: as for a registry, several SYN retries.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for the head of an answer: a call that has a deadline of its own hears of that first.
+const ANSWER_LIMIT: Duration = CALL_LIMIT.saturating_add(Duration::from_secs(1));
+/// Longest silence on a connection that an answer is read from: a watch is ended by the server, or given up by kube 5 s
+/// later, before that.
+const SILENCE_LIMIT: Duration = Duration::from_secs(WATCH_SECS as u64 + 10);
 /// Most missing fields that are named: the first tells which version is installed.
 const NAMED_MAX: usize = 5;
 
@@ -50,8 +59,13 @@ pub enum StartError {
     Selector(String),
 }
 
+/// The API server took a request and did not begin to answer.
+#[derive(Debug, thiserror::Error)]
+#[error("it did not answer within {} s", ANSWER_LIMIT.as_secs())]
+struct NoAnswer;
+
 /// A client for the cluster that the environment names. It tries nothing twice by itself: a write that is sent
-/// again minutes later is a stale write.
+/// again minutes later is a stale write. And it waits for nothing without an end.
 ///
 /// # Errors
 /// [`StartError::NoCluster`], [`StartError::Client`].
@@ -59,7 +73,26 @@ pub async fn client() -> Result<Client, StartError> {
     let mut config = Config::infer().await.map_err(StartError::NoCluster)?;
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
-    Client::try_from(config).map_err(StartError::Client)
+    config.read_timeout = Some(SILENCE_LIMIT);
+    // It counts from a request on, and not from when its connection was used last.
+    config.reset_reader_on_write = true;
+    Client::try_from(config).map(|client| answered_in_time(&client)).map_err(StartError::Client)
+}
+
+/// `client` with an end to every wait for the head of an answer. kube's watchers call for themselves, past
+/// `telemetry::kube_call`, and would wait for a list, or for a watch to begin, for ever.
+fn answered_in_time(client: &Client) -> Client {
+    let inner = client.clone();
+    let service = tower::service_fn(move |request: http::Request<Body>| {
+        let inner = inner.clone();
+        async move {
+            match tokio::time::timeout(ANSWER_LIMIT, inner.send(request)).await {
+                Ok(answer) => answer.map_err(BoxError::from),
+                Err(_) => Err(NoAnswer.into()),
+            }
+        }
+    });
+    Client::new(service, client.default_namespace())
 }
 
 /// Makes sure that the installed CRD holds every status field that we write.

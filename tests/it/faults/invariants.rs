@@ -15,7 +15,7 @@ use tidegate::api::ReleaseSet;
 use tidegate::targets::mark::Mark;
 use tokio::task::JoinHandle;
 
-use super::gate::Seen;
+use super::gate::{Fate, Seen};
 
 /// Longest watch; another follows.
 const WATCH_SECS: u32 = 290;
@@ -179,10 +179,11 @@ fn judge(mut said: Vec<Said>) -> Vec<String> {
     broken
 }
 
-/// Writes of which the very same bytes were sent twice: a write that a client sends again by itself.
+/// Writes of which the very same bytes were sent twice, the first of them to where they may have been carried out: a write that
+/// a client sends again by itself. Every other says which version it read, or when it is sent.
 pub fn sent_twice(seen: &[Seen]) -> Vec<String> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    for seen in seen.iter().filter(|seen| seen.asked.is_write()) {
+    for seen in seen.iter().filter(|seen| seen.asked.is_write() && seen.fate != Fate::Lost) {
         *counts.entry(format!("{} {} {}", seen.asked.what, seen.asked.path, seen.asked.body)).or_default() +=
             1;
     }

@@ -67,6 +67,23 @@ struct Played {
     writes: BTreeMap<String, usize>,
 }
 
+// === impl End ===
+
+impl End {
+    /// What is not the same in `other`.
+    fn differs(&self, other: &Self) -> Vec<String> {
+        let mut differences = Vec::new();
+        let parts = [(&self.spec, &other.spec), (&self.status, &other.status), (&self.target, &other.target)];
+        for (ours, theirs) in parts {
+            let (ours, theirs) = (ours.as_object().unwrap(), theirs.as_object().unwrap());
+            for key in ours.keys().chain(theirs.keys()).filter(|key| ours.get(*key) != theirs.get(*key)) {
+                differences.push(format!("{key}: {:?} is not {:?}", ours.get(key), theirs.get(key)));
+            }
+        }
+        differences
+    }
+}
+
 // === impl Lane ===
 
 impl Lane {
@@ -109,6 +126,7 @@ impl Lane {
             self.real.spawn()
         };
         let both = async { futures::join!(self.drive(name, wanted), killed) };
+        let began = Instant::now();
         let Ok((end, _last)) = tokio::time::timeout(DEADLINE, both).await else {
             let status = self.real.status(name).await;
             panic!(
@@ -116,6 +134,7 @@ impl Lane {
                 serde_json::to_string_pretty(&status).unwrap()
             );
         };
+        println!("{name}: {} ms", began.elapsed().as_millis());
         let seen = self.gate.seen();
         assert_eq!(sent_twice(&seen), Vec::<String>::new(), "{name}");
         let sent: Vec<String> =
