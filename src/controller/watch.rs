@@ -59,13 +59,23 @@ type Meta = PartialObjectMeta<ReleaseSet>;
 type Dynamic = PartialObjectMeta<DynamicObject>;
 
 /// How long a watch that fails pauses before it is tried again, until it is well.
-pub(super) struct WatchPauses(Duration);
+pub(super) struct WatchPauses {
+    first: Duration,
+    next: Duration,
+}
 
 // === impl WatchPauses ===
 
+impl WatchPauses {
+    /// For what pauses elsewhere.
+    const fn none() -> Self {
+        Self { first: Duration::ZERO, next: Duration::ZERO }
+    }
+}
+
 impl Default for WatchPauses {
     fn default() -> Self {
-        Self(WATCH_PAUSE_MIN)
+        Self { first: WATCH_PAUSE_MIN, next: WATCH_PAUSE_MIN }
     }
 }
 
@@ -73,14 +83,14 @@ impl Iterator for WatchPauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let longer = self.0.saturating_mul(2).min(WATCH_PAUSE_MAX);
-        Some(std::mem::replace(&mut self.0, longer))
+        let longer = self.next.saturating_mul(2).min(WATCH_PAUSE_MAX);
+        Some(std::mem::replace(&mut self.next, longer))
     }
 }
 
 impl Backoff for WatchPauses {
     fn reset(&mut self) {
-        *self = Self::default();
+        self.next = self.first;
     }
 }
 
@@ -112,22 +122,22 @@ pub async fn run(
             predicates::generation.combine(predicates::annotations),
             kube::runtime::utils::PredicateConfig::default(),
         );
+    let labelled = || watch_config().labels(SET_LABEL);
+    let jobs = watcher(scoped::<PartialObjectMeta<Job>>(&client, namespace), labelled());
+    let jobs = jobs.backoff(WatchPauses::default()).touched_objects();
+    let targets = watcher(scoped::<PartialObjectMeta<ConfigMap>>(&client, namespace), labelled());
+    let targets = targets.backoff(WatchPauses::default()).touched_objects();
+    // A Job's own status lags behind its pod, and says less.
+    let pods = watcher(scoped::<PartialObjectMeta<Pod>>(&client, namespace), labelled());
+    let pods = pods.backoff(WatchPauses::default()).touched_objects();
     let config = ControllerConfig::default().concurrency(options.concurrency);
     let mut controller = Controller::for_stream(sets, reader.clone())
         .with_config(config)
-        .trigger_backoff(WatchPauses::default())
-        .owns(scoped::<PartialObjectMeta<Job>>(&client, namespace), watch_config().labels(SET_LABEL))
-        .watches(
-            scoped::<PartialObjectMeta<ConfigMap>>(&client, namespace),
-            watch_config().labels(SET_LABEL),
-            |target| set_of(&target),
-        )
-        // A Job's own status lags behind its pod, and says less.
-        .watches(
-            scoped::<PartialObjectMeta<Pod>>(&client, namespace),
-            watch_config().labels(SET_LABEL),
-            |pod| set_of(&pod),
-        )
+        // Each stream pauses by itself: this one would hold up all of them.
+        .trigger_backoff(WatchPauses::none())
+        .owns_stream(jobs)
+        .watches_stream(targets, |target| set_of(&target))
+        .watches_stream(pods, |pod| set_of(&pod))
         .reconcile_all_on(turns(&context))
         .graceful_shutdown_on(stop);
     for kind in woken_by(&context, namespace) {

@@ -51,7 +51,7 @@ struct Point {
 }
 
 /// How a run ended; names, hosts and times left out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 struct End {
     spec: Value,
     status: Value,
@@ -75,7 +75,8 @@ impl End {
         let mut differences = Vec::new();
         let parts = [(&self.spec, &other.spec), (&self.status, &other.status), (&self.target, &other.target)];
         for (ours, theirs) in parts {
-            let (ours, theirs) = (ours.as_object().unwrap(), theirs.as_object().unwrap());
+            let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
+            let (ours, theirs) = (fields(ours), fields(theirs));
             for key in ours.keys().chain(theirs.keys()).filter(|key| ours.get(*key) != theirs.get(*key)) {
                 differences.push(format!("{key}: {:?} is not {:?}", ours.get(key), theirs.get(key)));
             }
@@ -114,6 +115,8 @@ impl Lane {
         }
         // No poll comes between two pushes.
         spec["interval"] = json!("10m");
+        // Whoever did not see its own commit looks at the promoted tags after this.
+        spec["driftInterval"] = json!("10s");
         self.real.create(name, spec).await;
         let first = self.real.spawn();
         let killed = async {
@@ -128,11 +131,10 @@ impl Lane {
         let both = async { futures::join!(self.drive(name, wanted), killed) };
         let began = Instant::now();
         let Ok((end, _last)) = tokio::time::timeout(DEADLINE, both).await else {
-            let status = self.real.status(name).await;
-            panic!(
-                "{name} {point:?}: {}\nwanted {wanted:#?}",
-                serde_json::to_string_pretty(&status).unwrap()
-            );
+            let differences = wanted.unwrap_or(&End::default()).differs(&self.end(name).await);
+            let sent: Vec<_> =
+                self.gate.seen().into_iter().map(|seen| (seen.asked.what, seen.status)).collect();
+            panic!("{name} {point:?} ended otherwise: {differences:#?} after {sent:?}");
         };
         println!("{name}: {} ms", began.elapsed().as_millis());
         let seen = self.gate.seen();
