@@ -117,6 +117,11 @@ impl Real {
         Some(real)
     }
 
+    /// What is refused from now on is no lack of rules: an API server that begins knows none yet.
+    pub fn allow_refusals(&mut self) {
+        self.may_be_refused = true;
+    }
+
     /// Has controllers ask the API server at `url`, a proxy of the test, with the same credentials.
     pub fn ask_through(&mut self, url: &str) {
         let straight = self.account.kubeconfig();

@@ -79,6 +79,8 @@ struct Shared {
     state: Mutex<Inner>,
     /// How many requests wait, or waited, for an answer that does not come.
     stuck: tokio::sync::watch::Sender<usize>,
+    /// Changes when all answers under way are cut off.
+    cuts: tokio::sync::watch::Sender<()>,
 }
 
 struct Inner {
@@ -143,6 +145,7 @@ impl Gate {
             client: client.build().unwrap(),
             state: Mutex::new(inner),
             stuck: tokio::sync::watch::Sender::new(0),
+            cuts: tokio::sync::watch::Sender::new(()),
         });
         let router = Router::new().fallback(decide).with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
@@ -161,6 +164,11 @@ impl Gate {
         state.seen.clear();
         state.gone = 0;
         self.shared.stuck.send_replace(0);
+    }
+
+    /// Ends all answers under way: those of watches.
+    pub fn cut(&self) {
+        self.shared.cuts.send_replace(());
     }
 
     /// Waits until a request waits for an answer that never comes.
@@ -286,7 +294,9 @@ async fn pass_on(
             counted.state().gone += 1;
         }
     });
-    *response.body_mut() = Body::from_stream(bytes);
+    let mut cuts = shared.cuts.subscribe();
+    let cut = async move { cuts.changed().await };
+    *response.body_mut() = Body::from_stream(bytes.take_until(Box::pin(cut)));
     response
 }
 

@@ -5,7 +5,7 @@ mod gate;
 mod invariants;
 mod wire;
 
+mod api_server;
 mod deadlines;
 mod half_open;
 mod kills;
-mod restarts;
