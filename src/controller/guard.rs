@@ -25,6 +25,7 @@ use crate::controller::live::{self, Live};
 use crate::guard::config_map::{BrokenGlass, GUARD_LABEL, GUARD_LABEL_VALUE};
 use crate::guard::{Guard, GuardError, NAME, Synced, facts};
 use crate::model::Reason;
+use crate::telemetry::kube_call::bounded;
 
 /// Pause before what could not be written is tried again: a Role is mended by hand, and targets wait for it.
 pub const AGAIN: SignedDuration = SignedDuration::from_secs(10);
@@ -137,7 +138,7 @@ pub async fn run(context: Context, namespace: Option<String>, gone: mpsc::Receiv
 }
 
 fn maps(context: &Context, namespace: Option<&str>) -> BoxStream<'static, Wake> {
-    let client = context.client.clone();
+    let client = bounded(&context.client);
     let api: Api<PartialObjectMeta<ConfigMap>> = match namespace {
         Some(namespace) => Api::namespaced(client, namespace),
         None => Api::all(client),
@@ -145,7 +146,7 @@ fn maps(context: &Context, namespace: Option<&str>) -> BoxStream<'static, Wake> 
     let config = WatchConfig::default()
         .timeout(super::watch::WATCH_SECS)
         .labels(&format!("{GUARD_LABEL}={GUARD_LABEL_VALUE}"));
-    let seen = watcher(api, config).default_backoff().touched_objects();
+    let seen = watcher(api, config).backoff(super::watch::WatchPauses::default()).touched_objects();
     wakes_of(seen).boxed()
 }
 

@@ -10,11 +10,15 @@ use serde_json::Value;
 use crate::api::{ReleaseSet, crd};
 use crate::controller::context::{ApiError, within_deadline};
 use crate::controller::leader::Election;
+use crate::controller::watch::WATCH_SECS;
 
 /// Name of our CRD.
 pub const CRD_NAME: &str = "releasesets.tidegate.dev";
 /// Longest wait for a connection to the API server: as for a registry, several SYN retries.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest silence on a connection that an answer is read from: a watch is ended by the server, or given up by kube 5 s
+/// later, before that.
+const SILENCE_LIMIT: Duration = Duration::from_secs(WATCH_SECS as u64 + 10);
 /// Most missing fields that are named: the first tells which version is installed.
 const NAMED_MAX: usize = 5;
 
@@ -59,6 +63,9 @@ pub async fn client() -> Result<Client, StartError> {
     let mut config = Config::infer().await.map_err(StartError::NoCluster)?;
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(SILENCE_LIMIT);
+    // It counts from a request on, and not from when its connection was used last.
+    config.reset_reader_on_write = true;
     Client::try_from(config).map_err(StartError::Client)
 }
 

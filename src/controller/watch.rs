@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::reflector::{ObjectRef, store};
-use kube::runtime::utils::predicates;
+use kube::runtime::utils::{Backoff, predicates};
 use kube::runtime::watcher::Config as WatchConfig;
 use kube::runtime::{Controller, Predicate, WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
@@ -34,6 +34,12 @@ pub(super) const WATCH_SECS: u32 = 30;
 /// the concurrency limit spreads them): 1,000 sets ask 200 times a second at worst, 10 ms of work each.
 const ERROR_PAUSE: Duration = Duration::from_secs(5);
 
+/// First pause of a watch that fails; each is twice the one before.
+const WATCH_PAUSE_MIN: Duration = Duration::from_millis(800);
+/// Longest pause of a watch that fails: so long after an outage nothing wakes a set but its own interval. kube's go up to 30 s and
+/// more, by a jitter that one process against one server does not need.
+const WATCH_PAUSE_MAX: Duration = Duration::from_secs(5);
+
 /// Pause before a kind that is not installed is asked for again: Flux installed beside us is noticed within a minute,
 /// for one request a kind.
 const KIND_PAUSE: Duration = Duration::from_secs(45);
@@ -53,6 +59,34 @@ type Meta = PartialObjectMeta<ReleaseSet>;
 /// Metadata of an object of a kind that we have no types of.
 type Dynamic = PartialObjectMeta<DynamicObject>;
 
+/// How long a watch that fails pauses before it is tried again, until it is well.
+pub(super) struct WatchPauses {
+    next: Duration,
+}
+
+// === impl WatchPauses ===
+
+impl Default for WatchPauses {
+    fn default() -> Self {
+        Self { next: WATCH_PAUSE_MIN }
+    }
+}
+
+impl Iterator for WatchPauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let longer = self.next.saturating_mul(2).min(WATCH_PAUSE_MAX);
+        Some(std::mem::replace(&mut self.next, longer))
+    }
+}
+
+impl Backoff for WatchPauses {
+    fn reset(&mut self) {
+        self.next = WATCH_PAUSE_MIN;
+    }
+}
+
 /// Watches and reconciles until `stop` ends; then finishes what it began.
 pub async fn run(
     context: Context,
@@ -67,7 +101,7 @@ pub async fn run(
     let (gone, gone_sets) = mpsc::channel(guard::GONE_MAX);
     let deleted = gone.clone();
     let sets = watcher(scoped::<Meta>(&client, namespace), selected)
-        .default_backoff()
+        .backoff(WatchPauses::default())
         .inspect(move |event| {
             if let Ok(watcher::Event::Delete(set)) = event {
                 tell_gone(&deleted, set.namespace());
@@ -208,7 +242,7 @@ fn wakes(
         .flat_map(move |()| {
             watcher(api.clone(), config.clone())
                 .take_while(|event| std::future::ready(!is_kind_gone(event)))
-                .default_backoff()
+                .backoff(WatchPauses::default())
                 .touched_objects()
         })
         .filter_map(|object| std::future::ready(object.ok()))

@@ -23,6 +23,8 @@ mod docs;
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod flux;
 #[cfg(test)]
 mod fuzz;

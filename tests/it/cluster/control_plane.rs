@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -13,7 +14,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::audit::{self, Request, Write};
@@ -29,9 +30,13 @@ pub struct ControlPlane {
     url: String,
     authority: Authority,
     kubeconfig: PathBuf,
-    /// Ends before etcd: fields are dropped in this order.
-    apiserver: Server,
-    _etcd: Server,
+    files: PathBuf,
+    program: PathBuf,
+    arguments: Vec<String>,
+    etcd_url: String,
+    /// Ends before etcd: fields are dropped in this order. `None` once ended.
+    apiserver: Mutex<Option<Server>>,
+    etcd: Mutex<Option<Server>>,
 }
 
 // === impl ControlPlane ===
@@ -62,24 +67,24 @@ impl ControlPlane {
 
     /// A kubeconfig file for a user of that name and group, who may do only what RBAC objects of the test allow.
     pub fn kubeconfig_of(&self, user: &str, group: &str) -> PathBuf {
-        let path = self.apiserver.folder().join(format!("{user}.kubeconfig"));
+        let path = self.files.join(format!("{user}.kubeconfig"));
         write_kubeconfig(&path, &self.url, &self.authority, &self.authority.user(user, group));
         path
     }
 
     /// What was written to objects of that namespace so far, oldest first; of which kinds: [`audit::POLICY`].
     pub fn writes(&self, namespace: &str) -> Vec<Write> {
-        audit::read(&self.apiserver.folder().join("audit.log"), namespace)
+        audit::read(&self.files.join("audit.log"), namespace)
     }
 
     /// Messages by which admission policies in the mode Audit noted objects of that namespace.
     pub fn noted(&self, namespace: &str) -> Vec<String> {
-        audit::noted(&self.apiserver.folder().join("audit.log"), namespace)
+        audit::noted(&self.files.join("audit.log"), namespace)
     }
 
     /// The distinct requests of that user so far, if it is a service account: `system:serviceaccount:NAMESPACE:NAME`.
     pub fn requests(&self, user: &str) -> BTreeSet<Request> {
-        audit::requests(&self.apiserver.folder().join("audit.log"), user)
+        audit::requests(&self.files.join("audit.log"), user)
     }
 
     /// Makes a namespace whose name begins with `prefix` and is not used by any other test.
@@ -110,19 +115,88 @@ impl ControlPlane {
         let kubeconfig = files.join("admin.kubeconfig");
         write_kubeconfig(&kubeconfig, &url, &authority, &authority.user("admin", "system:masters"));
 
-        let arguments = apiserver_arguments(port, &etcd_url);
-        let program = tools.path("kube-apiserver");
-        let mut apiserver = Server::start("kube-apiserver", files, program, &arguments)
-            .expect("kube-apiserver can be started");
-        let client = client(&kubeconfig).await;
+        let plane = Self {
+            url,
+            authority,
+            kubeconfig,
+            files,
+            program: tools.path("kube-apiserver").to_owned(),
+            arguments: apiserver_arguments(port, &etcd_url),
+            etcd_url,
+            apiserver: Mutex::new(None),
+            etcd: Mutex::new(Some(etcd)),
+        };
+        plane.serve().await;
+        plane
+    }
+
+    /// Starts the API server in its folder, and waits until it is ready.
+    async fn serve(&self) {
+        let mut apiserver =
+            Server::start("kube-apiserver", self.files.clone(), &self.program, &self.arguments)
+                .expect("kube-apiserver can be started");
+        let client = client(&self.kubeconfig).await;
         apiserver
             .ready(async || {
                 let request = http::Request::get("/readyz").body(Vec::new()).expect("the request is valid");
                 client.request_text(request).await.is_ok()
             })
             .await;
-        Self { url, authority, kubeconfig, apiserver, _etcd: etcd }
+        *lock(&self.apiserver) = Some(apiserver);
     }
+
+    /// Where the API server answers.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The authority that signed the API server's certificate, as PEM text.
+    pub fn authority(&self) -> &str {
+        &self.authority.certificate
+    }
+
+    /// Sends a signal to the API server, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        lock(&self.apiserver).as_ref().expect("it runs").signal(name);
+    }
+
+    /// Kills the API server. Its folder stays for [`Self::begin`].
+    pub fn kill(&self) {
+        // A server takes its folder with it when it ends, by name: so it is not there under its name.
+        let kept = self.files.with_extension("kept");
+        fs::rename(&self.files, &kept).expect("the folder is ours");
+        drop(lock(&self.apiserver).take());
+        fs::rename(&kept, &self.files).expect("the folder is ours");
+    }
+
+    /// Starts the API server anew, on the same etcd and port.
+    pub async fn begin(&self) {
+        self.serve().await;
+    }
+
+    /// Drops all versions of all objects but the last from etcd.
+    pub async fn compact(&self) {
+        let http = reqwest::Client::new();
+        let ask = async |path: &str, body: Value| -> Value {
+            let url = format!("{}/v3/kv/{path}", self.etcd_url);
+            let reply = http.post(url).body(body.to_string()).send().await.expect("etcd answers");
+            let text = reply.error_for_status().expect("etcd agrees").text().await.expect("etcd answers");
+            serde_json::from_str(&text).expect("etcd answers JSON")
+        };
+        let now = ask("range", json!({"key": BASE64_STANDARD.encode("/"), "limit": 1})).await;
+        let revision = now["header"]["revision"].as_str().expect("a revision").to_owned();
+        ask("compaction", json!({"revision": revision, "physical": true})).await;
+    }
+
+    /// Ends both servers; nothing else of it can be used then. For planes that are not dropped.
+    pub fn end(&self) {
+        drop(lock(&self.apiserver).take());
+        drop(lock(&self.etcd).take());
+    }
+}
+
+fn lock(server: &Mutex<Option<Server>>) -> MutexGuard<'_, Option<Server>> {
+    server.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn start_etcd(tools: &Tools) -> (Server, String) {

@@ -27,6 +27,7 @@ folder=$1; shift
 exec 3<&0
 "$@" </dev/null 3<&- &
 server=$!
+echo "$server" > "$folder/server.pid"
 { read -r _ <&3; kill -KILL "$server"; } 2>/dev/null &
 watcher=$!
 wait "$server"; status=$?
@@ -92,6 +93,13 @@ impl Server {
             Ok(Err(status)) => self.fail(&ended(status)),
             Err(_) => self.fail(&format!("did not answer within {READY_DEADLINE:?}")),
         }
+    }
+
+    /// Sends a signal, by its name without `SIG`, to the server itself.
+    pub fn signal(&self, name: &str) {
+        let pid = fs::read_to_string(self.folder.join("server.pid")).expect("it runs");
+        let status = Command::new("/bin/kill").args(["-s", name, pid.trim()]).status();
+        assert!(status.expect("kill runs").success(), "{} got no {name}", self.name);
     }
 
     /// The folder of this server: removed when it ends.

@@ -1,6 +1,6 @@
 //! One namespace, one registry and one controller process, with the rights that the chart gives it. No test may need more.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -30,6 +30,8 @@ pub struct Real {
     pub port: u16,
     /// Further flags of the controller.
     pub flags: Vec<String>,
+    /// Where the controller finds the API server, when that is not the server itself.
+    through: Option<PathBuf>,
     account: Account,
     plane: &'static ControlPlane,
     may_be_refused: bool,
@@ -69,11 +71,29 @@ impl Real {
     ) -> Option<Self> {
         let chart = Chart::require(suite)?;
         let plane = ControlPlane::shared(suite).await?;
+        Self::prepare_at(suite, &chart, plane, account).await
+    }
+
+    /// The same on a control plane of the test's own.
+    pub async fn prepare_on(suite: &str, plane: &'static ControlPlane) -> Option<Self> {
+        let chart = Chart::require(suite)?;
+        Self::prepare_at(suite, &chart, plane, async |chart, plane, client, namespace| {
+            Account::of(chart, plane.kubeconfig(), client, namespace).await
+        })
+        .await
+    }
+
+    async fn prepare_at(
+        suite: &str,
+        chart: &Chart,
+        plane: &'static ControlPlane,
+        account: impl AsyncFn(&Chart, &ControlPlane, &Client, &str) -> Account,
+    ) -> Option<Self> {
         let registry = Registry::start(suite).await?;
         let client = plane.client().await;
         crate::crd::install(&client).await;
         let namespace = plane.namespace(&client, "real").await;
-        let account = account(&chart, plane, &client, &namespace).await;
+        let account = account(chart, plane, &client, &namespace).await;
         Some(Self {
             pusher: Pusher::new(registry.url()),
             account,
@@ -81,6 +101,7 @@ impl Real {
             may_be_refused: false,
             port: free_port(),
             flags: Vec::new(),
+            through: None,
             controller: None,
             asked: std::cell::Cell::new(0),
             client,
@@ -96,11 +117,28 @@ impl Real {
         Some(real)
     }
 
+    /// What is refused from now on is no lack of rules: an API server that begins knows none yet.
+    pub fn allow_refusals(&mut self) {
+        self.may_be_refused = true;
+    }
+
+    /// Has controllers ask the API server at `url`, a proxy of the test, with the same credentials.
+    pub fn ask_through(&mut self, url: &str) {
+        let straight = self.account.kubeconfig();
+        let text = std::fs::read_to_string(&straight).unwrap();
+        let mut config: Value = serde_json::from_str(&text).unwrap();
+        config["clusters"][0]["cluster"]["server"] = json!(url);
+        let path = straight.with_file_name("through");
+        std::fs::write(&path, config.to_string()).unwrap();
+        self.through = Some(path);
+    }
+
     /// The command line of the controller, for tests that hold the process themselves.
     pub fn arguments(&self) -> Vec<String> {
         let port = self.port;
+        let kubeconfig = self.through.clone().unwrap_or_else(|| self.account.kubeconfig());
         let mut arguments = [
-            format!("KUBECONFIG={}", self.account.kubeconfig().display()),
+            format!("KUBECONFIG={}", kubeconfig.display()),
             env!("CARGO_BIN_EXE_tidegate").to_owned(),
             "controller".to_owned(),
             format!("--watch-namespace={}", self.namespace),
@@ -132,9 +170,17 @@ impl Real {
         self.serve(&arguments).await
     }
 
+    /// Starts the controller and does not wait until it watches.
+    pub fn spawn(&self) -> Server {
+        Self::process(&self.arguments())
+    }
+
+    fn process(arguments: &[String]) -> Server {
+        Server::start("tidegate", folder("tidegate"), Path::new("/usr/bin/env"), arguments).unwrap()
+    }
+
     async fn serve(&self, arguments: &[String]) -> Server {
-        let env = Path::new("/usr/bin/env");
-        let mut server = Server::start("tidegate", folder("tidegate"), env, arguments).unwrap();
+        let mut server = Self::process(arguments);
         let ready = format!("http://127.0.0.1:{}/readyz", self.port);
         server
             .ready(async || reqwest::get(&ready).await.is_ok_and(|reply| reply.status().is_success()))
@@ -208,10 +254,15 @@ impl Real {
     }
 
     pub async fn push(&self, image: &str, tag: &str) {
+        self.push_to(&format!("acme/{image}"), image, tag).await;
+    }
+
+    /// Pushes what is built as `image` to a repository of another name.
+    pub async fn push_to(&self, repository: &str, image: &str, tag: &str) {
         let push: tidegate::cli::demo::scenario::Push =
             serde_json::from_value(json!({"image": image, "tag": tag, "runsFor": "0s"})).unwrap();
         let index = tidegate::cli::demo::world::index_of(&push);
-        self.pusher.index(&format!("acme/{image}"), tag, &index).await;
+        self.pusher.index(repository, tag, &index).await;
     }
 
     pub async fn patch(&self, name: &str, patch: Value) {
