@@ -105,10 +105,10 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
     if live.deleting {
         return Ok(deletion::finish(context, &live).await);
     }
-    let spec = match serde_json::from_value::<ReleaseSetSpec>(live.spec()) {
+    let spec = match serde_path_to_error::deserialize::<_, ReleaseSetSpec>(live.spec()) {
         Ok(spec) => spec,
         Err(error) => {
-            let problem = Problem::new("spec", error.to_string());
+            let problem = Problem::new(format!("spec.{}", error.path()), error.inner().to_string());
             return stall(context, live, Reason::Undecodable, &[problem]).await;
         }
     };
