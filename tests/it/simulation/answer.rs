@@ -60,7 +60,7 @@ pub fn garbled(reply: ApiReply, fault: WatchFault, is_of_sets: bool) -> ApiReply
         let Ok(bytes) = frame else { return stream::iter(vec![frame]) };
         let mut out: Vec<io::Result<Bytes>> = match fault {
             // That a set came or went is never kept from a watch: only a state between two others may be.
-            WatchFault::Skip(event) if is(event) && !(is_of_sets && !is_change(&bytes)) => Vec::new(),
+            WatchFault::Skip(event) if is(event) && (!is_of_sets || is_change(&bytes)) => Vec::new(),
             WatchFault::Twice(event) if is(event) => vec![Ok(bytes.clone()), Ok(bytes)],
             // Events of one object keep their order.
             WatchFault::Swap(event) if is(event) && !is_of_sets => {

@@ -43,7 +43,7 @@ async fn play(seed: u64, fences: Fences) -> Duel {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut world = World::new(Plan::of_delays(seed), fences);
     let spec = stories::spec(json!({}));
-    let sets: &[&'static str] = if seed % 3 == 0 { &[SET, RIVAL] } else { &[SET] };
+    let sets: &[&'static str] = if seed.is_multiple_of(3) { &[SET, RIVAL] } else { &[SET] };
     for set in sets {
         world.create(set, &spec).await;
     }
@@ -54,7 +54,9 @@ async fn play(seed: u64, fences: Fences) -> Duel {
         tokio::time::sleep(Duration::from_millis(rng.u64(0..15_000))).await;
         match act {
             Step::Push(tag) => {
-                ["app", "worker"].iter().for_each(|image| world.push(&Act::pushed(image, tag, 0)))
+                for image in ["app", "worker"] {
+                    world.push(&Act::pushed(image, tag, 0));
+                }
             }
             Step::Repush(tag) => world.push(&Act::pushed("worker", tag, 1)),
             Step::Edit(spec) => world.edit(SET, &spec).await,

@@ -125,7 +125,7 @@ impl Line {
         let (line, process) = (self.clone(), process.clone());
         let service = tower::service_fn(move |request: Request<Body>| {
             let (line, process) = (line.clone(), process.clone());
-            async move { line.to_api(process, request).await }
+            async move { line.ask_api(process, request).await }
         });
         kube::Client::new(service, NAMESPACE)
     }
@@ -161,7 +161,7 @@ impl Line {
         }
     }
 
-    async fn to_api(self, process: Process, request: Request<Body>) -> Result<ApiReply, BoxError> {
+    async fn ask_api(self, process: Process, request: Request<Body>) -> Result<ApiReply, BoxError> {
         let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
         let is_watch = path.contains("watch=true");
         let class = match *request.method() {
@@ -265,7 +265,7 @@ impl Line {
             reply
         };
         if class == Class::Write && !letter.what.contains("dryRun") {
-            let counts = witness.after(sight);
+            let counts = witness.after(&sight);
             if counts {
                 self.state().last_write = Some(self.0.clock.now());
             }

@@ -52,9 +52,9 @@ pub enum Act {
 }
 
 /// Longest wait of one step once no more faults come: a lease (16 s), the breaker of a host (60 s) and a look.
-const WAIT_MAX: Duration = Duration::from_secs(240);
+const WAIT_MAX: Duration = Duration::from_mins(4);
 /// Longest wait while faults still come.
-const TROUBLE_MAX: Duration = Duration::from_secs(600);
+const TROUBLE_MAX: Duration = Duration::from_mins(10);
 /// Between two looks at the world.
 const PACE: Duration = Duration::from_millis(200);
 /// From the rotation of a password to the new Secret.

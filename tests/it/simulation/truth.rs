@@ -20,12 +20,15 @@ pub struct Past {
     state: Arc<Mutex<State>>,
 }
 
+/// Values, each from its instant on.
+type Since<T> = Vec<(Timestamp, T)>;
+
 #[derive(Default)]
 struct State {
     /// (path, tag) → from when on it pointed where.
-    tags: BTreeMap<(String, String), Vec<(Timestamp, Option<String>)>>,
+    tags: BTreeMap<(String, String), Since<Option<String>>>,
     /// From when on the registry answered, or not.
-    answers: Vec<(Timestamp, bool)>,
+    answers: Since<bool>,
 }
 
 /// What was so between an instant and now.

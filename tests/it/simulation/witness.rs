@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::Value;
 use tidegate::api::{ReleaseSetSpec, validate};
 use tidegate::embedded::api::ApiServer;
@@ -117,7 +117,7 @@ impl Witness {
     }
 
     /// Judges a write that was done. Whether it counts: leases and Events do not.
-    pub fn after(&self, sight: Sight) -> bool {
+    pub fn after(&self, sight: &Sight) -> bool {
         let Some((group, plural, name)) = place(&sight.what) else { return false };
         if plural == "leases" || plural == "events" {
             return false;
@@ -129,16 +129,16 @@ impl Witness {
         let object = format!("{plural}/{}", name.unwrap_or("new"));
         *self.state().writes.entry(object).or_default() += 1;
         match (plural, name) {
-            ("releasesets", Some(name)) => self.set_written(&sight, name),
+            ("releasesets", Some(name)) => self.set_written(sight, name),
             ("configmaps", Some(name)) => {
                 let after = self.object(group, plural, name);
-                self.target_written(&sight, after.as_deref());
+                self.target_written(sight, after.as_deref());
             }
             ("configmaps", None) => {
                 let created = self.newest_target();
-                self.target_written(&sight, created.as_deref());
+                self.target_written(sight, created.as_deref());
             }
-            ("jobs", None) => self.job_made(&sight),
+            ("jobs", None) => self.job_made(sight),
             ("jobs", Some(_)) => {}
             _ => {
                 let newest = newest().map(|object| object["metadata"]["name"].clone());
@@ -212,8 +212,10 @@ impl Witness {
             verdicts: &new.verdicts,
             looked_and_written: None,
         };
-        let life = SignedDuration::try_from(CONFIRMATION_LIFE).unwrap_or_default();
-        let truth = Truthful { past: &self.past, since: sight.sent_at.checked_sub(life).unwrap_or_default() };
+        let truth = Truthful {
+            past: &self.past,
+            since: sight.sent_at.checked_sub(CONFIRMATION_LIFE).unwrap_or_default(),
+        };
         let found = invariants::check_commit(&commit, &truth, highest);
         let at = self.clock.now();
         self.state().violations.extend(found.iter().map(|broken| format!("{broken} (at {at})")));
