@@ -32,6 +32,7 @@
 //! - [`cli`]: the commands, their words and exit codes.
 //! - [`embedded`]: an OCI registry, a Kubernetes API and a node, in process.
 //! - [`telemetry`]: clock, log, metrics.
+//! - [`invariants`]: the promise as code, for every test and the demo.
 //! - `fuzz`: what must hold for every input; for cargo-fuzz and the tests alone.
 
 pub mod api;
@@ -43,6 +44,7 @@ pub mod flux;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod guard;
+pub mod invariants;
 pub mod model;
 pub mod registry;
 pub mod smoke;

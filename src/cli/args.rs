@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::api::duration;
 use crate::cli::audit::args::AuditArgs;
 use crate::cli::completions::CompletionsFor;
+use crate::cli::demo::scenarios;
 use crate::cli::doctor::args::DoctorArgs;
 use crate::cli::exit;
 use crate::cli::hands::args::{PinArgs, RetryArgs, SetsArgs, SkipArgs};
@@ -410,6 +411,14 @@ pub enum LogFormat {
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
+    /// Which scenario to play; `--list` prints their names
+    #[arg(long, value_name = "NAME", default_value = scenarios::FOUNDING_INCIDENT, value_parser = scenarios::name)]
+    pub scenario: String,
+
+    /// Print the name of every scenario and what it shows, and play none
+    #[arg(long, conflicts_with = "scenario")]
+    pub list: bool,
+
     /// How to print the story
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub output: DemoFormat,

@@ -60,7 +60,7 @@ pub enum WriteError {
 pub struct Undecodable {
     name: SetName,
     #[source]
-    source: serde_json::Error,
+    source: serde_path_to_error::Error<serde_json::Error>,
 }
 
 fn resource() -> ApiResource {
@@ -91,7 +91,7 @@ impl Live {
         };
         let status = match object.data.get("status") {
             None | Some(Value::Null) => Ok(ReleaseSetStatus::default()),
-            Some(status) => serde_json::from_value(status.clone()),
+            Some(status) => serde_path_to_error::deserialize(status),
         };
         let status = status.map_err(|source| Undecodable { name: name.clone(), source })?;
         let annotations = metadata.annotations.clone().unwrap_or_default();

@@ -102,10 +102,10 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
     if live.deleting {
         return Ok(deletion::finish(context, &live).await);
     }
-    let spec = match serde_json::from_value::<ReleaseSetSpec>(live.spec()) {
+    let spec = match serde_path_to_error::deserialize::<_, ReleaseSetSpec>(live.spec()) {
         Ok(spec) => spec,
         Err(error) => {
-            let problem = Problem::new("spec", error.to_string());
+            let problem = Problem::new(format!("spec.{}", error.path()), error.inner().to_string());
             return stall(context, live, Reason::Undecodable, &[problem]).await;
         }
     };
@@ -294,7 +294,9 @@ impl<'a> Session<'a> {
     /// The one write that matters. False when it must not be made any more, or was refused: read again.
     async fn commit(&mut self, granted: Granted, decision: &Decision) -> Result<bool, ReconcileError> {
         let now = self.context.clock.now();
-        if now.duration_since(granted.look_started_at()) >= CONFIRMATION_LIFE {
+        let age = now.duration_since(granted.look_started_at());
+        // Below zero the clock was set back: how long ago it was cannot be told.
+        if !(SignedDuration::ZERO..CONFIRMATION_LIFE).contains(&age) {
             return Ok(false);
         }
         self.remember_ended(decision);

@@ -73,7 +73,9 @@ fn question(policy: &Policy, observation: &Observation, candidate: &Candidate, n
     let checks = required.map(|image| {
         let kept =
             observation.memory.image(&candidate.tag, &image.name).and_then(|memory| memory.kept.as_ref());
-        let older_than = |life| kept.is_none_or(|(_, seen_at)| now.duration_since(*seen_at) > life);
+        // What was seen later than now was seen by a clock that was set back: nobody knows how long ago.
+        let fresh = |life, age| (SignedDuration::ZERO..=life).contains(&age);
+        let older_than = |life| kept.is_none_or(|(_, seen_at)| !fresh(life, now.duration_since(*seen_at)));
         let cells = image.cells.iter().filter(|cell| cell.required);
         let children: Vec<(Platform, Digest)> = cells
             .filter_map(|cell| Some((cell.platform.clone(), cell.sighting.present()?.clone())))

@@ -111,6 +111,8 @@ fn remembered(
             record.changed_at = record.changed_at.max(seen);
         }
     }
+    // By a clock that was set back, or that of another process: it has to be still from now on, and no longer.
+    record.changed_at = record.changed_at.map(|changed_at| changed_at.min(now));
     record
 }
 

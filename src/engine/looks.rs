@@ -99,8 +99,18 @@ fn since(memory: &Memory, gap: SignedDuration, now: Timestamp) -> Timestamp {
     memory.hinted_at.map_or(earliest, |hinted_at| earliest.max(hinted_at)).min(now)
 }
 
-/// `gap` after it was asked for, at once when a hint came since, never before the registry's Retry-After.
-fn due_at(memory: &Memory, asked: Asked, gap: SignedDuration, retry_after_secs: Option<u32>) -> Timestamp {
+/// `gap` after it was asked for, at once when a hint came since, never before the registry's Retry-After. At once too when
+/// the clock was set back by more than a breath: how long ago it was asked for cannot be told then.
+fn due_at(
+    memory: &Memory,
+    asked: Asked,
+    gap: SignedDuration,
+    retry_after_secs: Option<u32>,
+    now: Timestamp,
+) -> Timestamp {
+    if asked.answered_at > after(now, BREATH) {
+        return now;
+    }
     let hinted = memory.hinted_at.is_some_and(|hinted_at| asked.at < hinted_at);
     let due_at =
         if hinted { asked.at } else { after(asked.at, gap).max(after(asked.answered_at, gap.min(BREATH))) };
@@ -113,7 +123,7 @@ fn list_due_at(policy: &Policy, memory: &Memory, image: &ImagePolicy, now: Times
         None => now,
         Some(list) => {
             let retry_after = list.doubt.as_ref().and_then(|doubt| doubt.retry_after_secs);
-            due_at(memory, list.asked, policy.interval, retry_after)
+            due_at(memory, list.asked, policy.interval, retry_after, now)
         }
     }
 }
@@ -192,7 +202,7 @@ fn image_due_at(
         |required: bool| cells.iter().any(|cell| cell.required == required && !cell.sighting.is_present());
     let gap = gap(seen, &waits)?;
     let due_at =
-        seen.map_or(now, |seen| due_at(&observation.memory, seen.asked, gap, retry_after_secs(seen)));
+        seen.map_or(now, |seen| due_at(&observation.memory, seen.asked, gap, retry_after_secs(seen), now));
     Some((due_at, since(&observation.memory, gap, now)))
 }
 
@@ -229,6 +239,8 @@ fn note_drift(policy: &Policy, observation: &Observation, now: Timestamp, agenda
     let memory = &observation.memory;
     let asked = memory.drift.as_ref().filter(|drift| drift.sequence == promoted.sequence);
     let due = match asked {
+        // By a clock that was ahead of ours.
+        None if promoted.at > now => now,
         // The commit itself looked; status says when that was.
         None => after(promoted.at, policy.drift_interval),
         Some(drift) => {
@@ -236,7 +248,7 @@ fn note_drift(policy: &Policy, observation: &Observation, now: Timestamp, agenda
                 Sighting::Unknown(doubt) => doubt.retry_after_secs,
                 _ => None,
             });
-            due_at(memory, drift.asked, policy.drift_interval, retry_after)
+            due_at(memory, drift.asked, policy.drift_interval, retry_after, now)
         }
     };
     // A head from before the commit would say what the commit has changed.

@@ -32,6 +32,8 @@ const NAMED_LOOKS_MAX: usize = 16;
 pub struct Memory {
     /// Everything asked before this instant is due again (`reconcile.fluxcd.io/requestedAt`, webhooks).
     pub hinted_at: Option<Timestamp>,
+    /// When the newest answer came: later than now where the clock was set back since.
+    pub(in crate::engine) newest: Option<Timestamp>,
     pub(in crate::engine) lists: BTreeMap<ImageName, ListMemory>,
     pub(in crate::engine) tags: BTreeMap<Rank, Listing>,
     pub(in crate::engine) images: BTreeMap<(Tag, ImageName), ImageMemory>,
@@ -118,6 +120,10 @@ impl Memory {
     /// Takes in an answer that came at `now`. `record` is the status of the same moment. An answer that was asked
     /// for before what is known already changes nothing: knowledge never goes back in time.
     pub fn absorb(&mut self, policy: &Policy, record: &Record, answer: Answer, now: Timestamp) {
+        if self.newest.is_some_and(|newest| newest > now) {
+            self.keep_to_the_past(now);
+        }
+        self.newest = Some(now);
         // An answer of the future is one of a clock that was set back.
         let asked = |at: Timestamp| Asked { at: at.min(now), answered_at: now };
         match answer {
@@ -149,6 +155,31 @@ impl Memory {
                 }
             }
         }
+    }
+
+    /// The clock was set back: nothing that is known was learned later than now. Left alone, all of it would be newer than
+    /// every answer until the clock is there again, and no answer would change anything.
+    fn keep_to_the_past(&mut self, now: Timestamp) {
+        let past = |at: &mut Timestamp| *at = (*at).min(now);
+        let asked = |asked: &mut Asked| {
+            past(&mut asked.at);
+            past(&mut asked.answered_at);
+        };
+        self.hinted_at.iter_mut().for_each(past);
+        self.lists.values_mut().for_each(|list| asked(&mut list.asked));
+        for image in self.images.values_mut() {
+            asked(&mut image.asked);
+            past(&mut image.progressed_at);
+            image.missing_since.iter_mut().chain(&mut image.changed_at).for_each(past);
+            // How long ago that was cannot be told: too long.
+            let seen_at = image.kept.as_mut().map(|(_, seen_at)| seen_at);
+            seen_at.into_iter().filter(|at| **at > now).for_each(|at| *at = Timestamp::MIN);
+        }
+        if let Some(drift) = &mut self.drift {
+            asked(&mut drift.asked);
+            drift.heads.values_mut().for_each(|head| past(&mut head.asked_at));
+        }
+        self.confirmation = None;
     }
 
     /// After a commit: its confirming look is what is known of the promoted tags.

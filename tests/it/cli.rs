@@ -4,6 +4,7 @@ mod audit;
 mod check;
 mod cluster;
 mod completions;
+mod demo;
 mod doctor;
 mod explain;
 pub mod fixture;

@@ -13,6 +13,8 @@ mod cluster;
 #[cfg(test)]
 mod companion;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod controller;
 #[cfg(test)]
 mod crd;
@@ -30,6 +32,8 @@ mod fuzz;
 mod guard;
 #[cfg(test)]
 mod install;
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod monitoring;
 #[cfg(test)]
@@ -52,3 +56,5 @@ mod sharing;
 mod smoke;
 #[cfg(test)]
 mod supply;
+#[cfg(test)]
+mod walk;

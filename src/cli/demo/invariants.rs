@@ -1,23 +1,40 @@
-//! The promise, checked at every commit of a played scenario against what the registry holds at that instant
-//! (design §7; the names are the same in code, docs and proofs).
+//! The promise, checked at every commit of a played scenario against what the registry holds at that instant: the checks
+//! are those of [`crate::invariants`], the truth is the embedded registry.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+use crate::api::{ReleaseSetSpec, ReleaseSetStatus, status, validate};
 use crate::embedded::api::ApiServer;
+use crate::embedded::node::EXIT_CODE_LABEL;
 use crate::embedded::registry::RegistryServer;
+use crate::engine::observation::Marks;
+use crate::engine::policy::{Gate, Policy};
+use crate::engine::record::Record;
+use crate::invariants::{self, Commit, InvariantName, Truth, Violation};
+use crate::model::{Digest, Platform, Repository, Tag};
 
 /// What was found broken so far.
 #[derive(Clone, Debug, Default)]
 pub struct Invariants {
-    violations: Arc<Mutex<Vec<String>>>,
+    seen: Arc<Mutex<Seen>>,
 }
+
+#[derive(Debug, Default)]
+struct Seen {
+    violations: Vec<String>,
+    /// The highest sequence that was ever committed.
+    highest: i64,
+}
+
+/// The registry at the instant of a write: look and write lie within 5 s of each other, and scenarios push nothing then.
+struct Instant<'a>(&'a RegistryServer);
 
 // === impl Invariants ===
 
 impl Invariants {
-    /// Looks at every write of a ReleaseSet and of a ConfigMap, at the instant of the write.
+    /// Looks at every status write of a ReleaseSet, at the instant of the write.
     pub fn watch(api: &ApiServer, registry: &RegistryServer) -> Self {
         let invariants = Self::default();
         let (judge, registry) = (invariants.clone(), registry.clone());
@@ -26,7 +43,7 @@ impl Invariants {
             "releasesets",
             "status",
             Arc::new(move |old, new| {
-                judge.note(check_commit(&registry, old, new));
+                judge.note(&registry, old, new);
                 Ok(())
             }),
         );
@@ -35,66 +52,109 @@ impl Invariants {
 
     /// Everything that was broken, in order.
     pub fn violations(&self) -> Vec<String> {
-        self.violations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).violations.clone()
     }
 
-    fn note(&self, found: Vec<String>) {
-        self.violations.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+    fn note(&self, registry: &RegistryServer, old: &Value, new: &Value) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let highest = seen.highest;
+        let found = match check_write(&Instant(registry), old, new, highest) {
+            Ok(found) => found.iter().map(ToString::to_string).collect(),
+            Err(why) => vec![format!("{}: a status that cannot be read: {why}", InvariantName::S1)],
+        };
+        seen.violations.extend(found);
+        let sequence = new.pointer("/status/promoted/sequence").and_then(Value::as_i64).unwrap_or(0);
+        seen.highest = highest.max(sequence);
     }
 }
 
-/// S1, S2, S4, S7 of one status write. S3 and S5 need the policy's order and the verdicts: the engine's own
-/// properties hold them.
-fn check_commit(registry: &RegistryServer, old: &Value, new: &Value) -> Vec<String> {
-    let sequence =
-        |set: &Value| set.pointer("/status/promoted/sequence").and_then(Value::as_i64).unwrap_or(0);
-    if sequence(old) == sequence(new) {
-        return Vec::new();
-    }
-    let mut broken = Vec::new();
-    if sequence(new) != sequence(old) + 1 {
-        broken.push(format!("S4: sequence {} follows {}", sequence(new), sequence(old)));
-    }
-    if old.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
-        broken.push("S7: a commit while suspended".to_owned());
-    }
-    let images =
-        new.pointer("/status/promoted/images").and_then(Value::as_array).cloned().unwrap_or_default();
-    let required = required_images(new);
-    if images.len() != required {
-        broken.push(format!("S1: {} images were promoted, {required} are required", images.len()));
-    }
-    for image in &images {
-        broken.extend(check_image(registry, image));
-    }
-    broken
-}
-
-fn required_images(set: &Value) -> usize {
-    let images = set.pointer("/spec/images").and_then(Value::as_array);
-    images.map_or(0, |images| images.iter().filter(|image| image["advisory"] != Value::Bool(true)).count())
-}
-
-fn check_image(registry: &RegistryServer, image: &Value) -> Vec<String> {
-    let text = |key: &str| image[key].as_str().unwrap_or_default();
-    let name = format!("{}:{}", text("name"), text("tag"));
-    let prefix = format!("{}/", registry.host());
-    let Some(path) = text("repository").strip_prefix(&prefix) else {
-        return vec![format!("S1: {name} is not of this registry")];
+/// Every invariant that one status write can break.
+fn check_write(
+    truth: &Instant<'_>,
+    old: &Value,
+    new: &Value,
+    highest: i64,
+) -> Result<Vec<Violation>, String> {
+    let (before, after) = (record(old)?, record(new)?);
+    let sequence = |record: &Record| record.promoted.as_ref().map(|promoted| promoted.sequence);
+    let Some(promoted) = after.promoted.as_ref().filter(|_| sequence(&before) != sequence(&after)) else {
+        let mut found = invariants::s6_only_a_commit_moves_it(&before, &after);
+        found.extend(invariants::s4_sequence(before.promoted.as_ref(), after.promoted.as_ref(), highest));
+        return Ok(found);
     };
-    let mut broken = Vec::new();
-    if registry.resolve(path, text("tag")).as_deref() != Some(text("digest")) {
-        broken.push(format!("S2: {name} was promoted at a digest that its tag does not have"));
+    let commit = Commit {
+        policy: &policy(old)?,
+        deleting: old.pointer("/metadata/deletionTimestamp").is_some(),
+        before: &before,
+        marks: &Marks::InStep,
+        after: promoted,
+        floor: after.floor.as_ref(),
+        verdicts: &after.verdicts,
+        looked_and_written: None,
+    };
+    Ok(invariants::check_commit(&commit, truth, highest))
+}
+
+fn record(set: &Value) -> Result<Record, String> {
+    let read = match set.get("status") {
+        None | Some(Value::Null) => ReleaseSetStatus::default(),
+        Some(read) => serde_json::from_value(read.clone()).map_err(|error| error.to_string())?,
+    };
+    status::record(&read).map_err(|error| error.to_string())
+}
+
+fn policy(set: &Value) -> Result<Policy, String> {
+    let spec = set.get("spec").cloned().unwrap_or_default();
+    let spec: ReleaseSetSpec = serde_json::from_value(spec).map_err(|error| error.to_string())?;
+    let generation = set.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
+    validate::policy(&spec, generation).map_err(|problems| format!("{problems:?}"))
+}
+
+// === impl Truth ===
+
+impl Instant<'_> {
+    /// Path of a repository of this registry.
+    fn path<'a>(&self, repository: &'a Repository) -> Option<&'a str> {
+        (repository.host() == self.0.host()).then(|| repository.path())
     }
-    let platforms = image["platforms"].as_array().cloned().unwrap_or_default();
-    if platforms.is_empty() {
-        broken.push(format!("S1: {name} was promoted for no platform"));
+}
+
+impl Truth for Instant<'_> {
+    fn pointed_at(&self, repository: &Repository, tag: &Tag) -> Vec<Digest> {
+        let digest = self.path(repository).and_then(|path| self.0.resolve(path, tag.as_str()));
+        digest.and_then(|digest| digest.parse().ok()).into_iter().collect()
     }
-    for platform in platforms {
-        let digest = platform["digest"].as_str().unwrap_or_default();
-        if registry.manifest(path, digest).is_none() {
-            broken.push(format!("S1: {name} {} is not there", platform["platform"]));
-        }
+
+    fn child(&self, repository: &Repository, index: &Digest, platform: &Platform) -> Option<Digest> {
+        let path = self.path(repository)?;
+        let (_, manifest) = self.0.manifest(path, index.as_str())?;
+        let manifest: Value = serde_json::from_slice(&manifest).ok()?;
+        let text = |child: &Value, key: &str| child["platform"][key].as_str().unwrap_or_default().to_owned();
+        let child = manifest["manifests"].as_array()?.iter().find(|child| {
+            let (os, architecture) = (text(child, "os"), text(child, "architecture"));
+            let variant = Some(text(child, "variant")).filter(|variant| !variant.is_empty());
+            let named = [Some(os), Some(architecture), variant].into_iter().flatten().collect::<Vec<_>>();
+            named.join("/").parse::<Platform>().is_ok_and(|named| named.satisfies(platform))
+        })?;
+        let digest = child["digest"].as_str()?;
+        self.0.manifest(path, digest)?;
+        digest.parse().ok()
     }
-    broken
+
+    fn answers(&self, repository: &Repository) -> bool {
+        self.path(repository).is_some()
+    }
+
+    fn passes(
+        &self,
+        _gate: &Gate,
+        repository: &Repository,
+        platform: &Platform,
+        child: &Digest,
+    ) -> Option<bool> {
+        let reference = format!("{repository}@{child}");
+        let config = self.0.image_config(&reference, &platform.to_string())?;
+        let code = config.pointer("/config/Labels")?.get(EXIT_CODE_LABEL)?;
+        Some(code.as_str() == Some("0"))
+    }
 }

@@ -235,6 +235,11 @@ impl Scenario {
         joins["repository"].as_str()
     }
 
+    /// Whether its builds are known, so that a naive follower of the lead's tag is worth a comparison.
+    pub fn is_told_twice(&self) -> bool {
+        self.steps.iter().any(|step| step.start.is_some())
+    }
+
     /// How much sooner a release is out when all its builds run in parallel: the chain with the lead built
     /// last, less the time from start to commit. `committed_at` counts from the start of the timeline.
     pub fn saved(&self, tag: &str, committed_at: SignedDuration) -> Option<SignedDuration> {
@@ -251,9 +256,38 @@ impl Scenario {
     }
 }
 
+// === impl Push ===
+
+impl Push {
+    fn told(&self) -> String {
+        let platforms = self.platforms.join(" and ");
+        let again = if self.build > 0 { ", another build" } else { "" };
+        format!("{}:{} is pushed for {platforms}{again}", self.image, self.tag)
+    }
+}
+
 // === impl Step ===
 
 impl Step {
+    /// What CI does, for the timeline: the file's own words, or one line for each image.
+    pub fn built(&self) -> Vec<String> {
+        self.say.as_ref().map_or_else(|| self.push.iter().map(Push::told).collect(), |say| vec![say.clone()])
+    }
+
+    /// What happens from outside, one line for each thing; nothing where the file has words of its own.
+    pub fn befell(&self) -> Vec<String> {
+        if self.say.is_some() {
+            return Vec::new();
+        }
+        let deleted = self.delete.iter().map(|gone| format!("{}:{} is deleted", gone.image, gone.tag));
+        let mut lines: Vec<String> = deleted.collect();
+        lines.extend(self.refuse.iter().map(|image| format!("{image}'s registry refuses the credential")));
+        lines.extend(self.admit.iter().map(|image| format!("{image}'s registry answers again")));
+        lines.extend(self.edit.iter().map(|edit| format!("the spec is edited: {edit}")));
+        lines.extend(self.restart.then(|| "the controller is replaced".to_owned()));
+        lines
+    }
+
     /// The edit of the spec with `host` in the place of `registry/`.
     pub fn edit_at(&self, host: &str) -> Option<serde_json::Value> {
         let mut edit = self.edit.clone()?;

@@ -1,4 +1,5 @@
-//! One scenario told twice from the same pushes: by a naive follower of the lead's tag, and by Tidegate.
+//! One scenario told from the same pushes by Tidegate and, where its builds are known, by a naive follower of the
+//! lead's tag.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,8 @@ const SAMPLE: SignedDuration = SignedDuration::from_secs(10);
 pub enum Actor {
     /// The builds.
     Ci,
+    /// People, the registry's operator, the node that the controller runs on.
+    Outside,
     /// The naive follower.
     Naive,
     /// The controller.
@@ -54,18 +57,20 @@ pub struct Story {
     pub broken: Vec<String>,
 }
 
-/// Plays the scenario twice. Tokio's time must be paused.
+/// Plays the scenario, for each of the two anew. Tokio's time must be paused.
 ///
 /// # Errors
 /// When the embedded world cannot be built or refuses a step.
 pub async fn tell(scenario: &Scenario) -> Result<Story, WorldError> {
     let mut story = Story::default();
     for step in &scenario.steps {
-        if let Some(say) = &step.say {
-            story.entries.push(Entry { at: step.at, actor: Actor::Ci, text: say.clone() });
+        for (actor, lines) in [(Actor::Ci, step.built()), (Actor::Outside, step.befell())] {
+            story.entries.extend(lines.into_iter().map(|text| Entry { at: step.at, actor, text }));
         }
     }
-    naive(scenario, &mut story).await?;
+    if scenario.is_told_twice() {
+        naive(scenario, &mut story).await?;
+    }
     guarded(scenario, &mut story).await?;
     // Stable: what happens at one instant stays in order of cause.
     story.entries.sort_by_key(|entry| (entry.at, entry.actor));
@@ -195,7 +200,10 @@ fn news(old: &Value, new: &Value) -> Option<String> {
     if sequence(new) != sequence(old) {
         let images = new.pointer("/status/promoted/images").and_then(Value::as_array).map_or(0, Vec::len);
         let tag = text(new, "/status/promoted/tag").unwrap_or_default();
-        return Some(format!("promoted {tag} whole: {images} images at pinned digests, tested"));
+        let gates = new.pointer("/spec/gates").and_then(Value::as_array);
+        let is_tested = gates.is_some_and(|gates| gates.iter().any(|gate| !gate["smoke"].is_null()));
+        let tested = if is_tested { ", tested" } else { "" };
+        return Some(format!("promoted {tag} whole: {images} images at pinned digests{tested}"));
     }
     let line = |set: &Value| {
         let candidate = text(set, "/status/summary/candidate")?;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{ReleaseSet, crd};
+use crate::cli::demo::held;
 use crate::cli::demo::invariants::Invariants;
 use crate::cli::demo::scenario::{Push, Scenario, Seen, Step};
 use crate::controller::context::Context;
@@ -211,10 +212,15 @@ impl Drop for EmbeddedWorld {
     }
 }
 
-fn serve_crd(api: &ApiServer) -> Result<(), WorldError> {
+/// Serves ReleaseSets: our definition, and the rules that it holds by CEL.
+///
+/// # Errors
+/// When the definition cannot be served.
+pub fn serve_crd(api: &ApiServer) -> Result<(), WorldError> {
     let definition = serde_json::to_value(crd::crd()).map_err(|error| WorldError::Crd(error.to_string()))?;
     api.register_crd(definition).map_err(|error| WorldError::Crd(error.to_string()))?;
     api.add_rule("tidegate.dev", "releasesets", "status", Arc::new(promoted_never_goes_back));
+    api.add_validation("tidegate.dev", "releasesets", Arc::new(held::refusals));
     Ok(())
 }
 

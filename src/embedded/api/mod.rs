@@ -1,15 +1,18 @@
 //! A Kubernetes API in memory, served as a tower service behind `kube::Client`.
 //!
-//! Done: GET, LIST (label and name selectors), WATCH from a revision with 410, POST, PUT, PUT and merge-patch of
-//! `/status`, merge-patch, DELETE with preconditions, finalizers, garbage collection by ownerReferences, dry run, pod
-//! logs, partial object metadata; one revision counter, uid, generation, refusals as `Status` in the API machinery's
-//! words; defaults, pruning and validation of registered CRDs.
-//! Not here: server-side apply, strategic and JSON patches (415), deletion of collections (405), CEL (see
-//! [`rules`]), admission, RBAC, managed fields, discovery, `limit` and `continue` (every list is whole). Every
-//! namespace exists. A real kube-apiserver has the last word: the same scenarios run against one.
+//! Done: GET, LIST (pages, selectors of labels and names, of Events by what they are about, revisions), WATCH from a
+//! revision with 410, POST, PUT, PUT and merge-patch of `/status`, merge-patch, DELETE with preconditions, finalizers,
+//! garbage collection by ownerReferences, dry run, pod logs, partial object metadata; one revision counter, uid,
+//! generation, refusals as `Status` in the API machinery's words; defaults, pruning and validation of registered CRDs.
+//! Not here: server-side apply, strategic and JSON patches (415), deletion of collections (405), orphaning (501), watch
+//! lists (422), CEL (see [`rules`] and [`ApiServer::add_validation`]), admission, RBAC, managed fields, discovery (404).
+//! Every namespace exists. Defaults of built-in kinds are not filled in. A real kube-apiserver has the last word:
+//! `tests/it/contract` sends the same requests to both and compares the answers.
 //! Must never know: what the kinds of Tidegate mean.
 
+mod list;
 mod log;
+mod options;
 mod refusal;
 mod resources;
 pub mod rules;
@@ -35,12 +38,12 @@ use crate::telemetry::clock::Clock;
 
 pub use log::{ApiFault, ApiFaultHook, ApiRecord, ApiRequest, Verb};
 pub use resources::CrdError;
-pub use rules::Rule;
+pub use rules::{Rule, Validation};
 pub use service::ApiService;
 
 use log::ApiLog;
 use resources::{Resource, Resources};
-use rules::RegisteredRule;
+use rules::{RegisteredRule, RegisteredValidation};
 use store::{Key, Store};
 
 /// The actor whose clients write what no product writes: what a person or another controller would do.
@@ -61,6 +64,7 @@ struct State {
     resources: Resources,
     store: Store,
     rules: Vec<RegisteredRule>,
+    validations: Vec<RegisteredValidation>,
     /// By (namespace, pod).
     pod_logs: HashMap<(String, String), String>,
     log: ApiLog,
@@ -85,6 +89,7 @@ impl ApiServer {
             resources: Resources::built_in(),
             store: Store::new(),
             rules: Vec::new(),
+            validations: Vec::new(),
             pod_logs: HashMap::new(),
             log: ApiLog::default(),
             fault: None,
@@ -151,6 +156,13 @@ impl ApiServer {
     pub fn add_rule(&self, group: &str, plural: &str, field: &str, rule: Rule) {
         let (group, plural, field) = (group.to_owned(), plural.to_owned(), field.to_owned());
         self.0.state().rules.push(RegisteredRule { group, plural, field, rule });
+    }
+
+    /// Judges every later object of a kind that is made or whose spec changes; what is wrong is 422. It stands in for the
+    /// CEL rules of a definition, as [`Self::add_rule`] does for its transition rules, and runs under the server's lock.
+    pub fn add_validation(&self, group: &str, plural: &str, validation: Validation) {
+        let (group, plural) = (group.to_owned(), plural.to_owned());
+        self.0.state().validations.push(RegisteredValidation { group, plural, validation });
     }
 
     // --- a look from outside: no request, no log entry ---

@@ -62,12 +62,13 @@ impl Refusal {
 
     pub(super) fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
-        Self::new(405, "MethodNotAllowed", message)
+        Self { details: json!({}), ..Self::new(405, "MethodNotAllowed", message) }
     }
 
     /// What the API server says to a path that it does not serve.
     pub(super) fn no_such_path() -> Self {
-        Self::new(404, "NotFound", "the server could not find the requested resource")
+        let message = "the server could not find the requested resource";
+        Self { details: json!({}), ..Self::new(404, "NotFound", message) }
     }
 
     /// What the API server says where no CRD of the group is installed: text, no `Status`.
@@ -97,11 +98,35 @@ impl Refusal {
         Self::conflict(resource, name, why)
     }
 
-    pub(super) fn invalid(resource: &Resource, name: &str, causes: &[Cause]) -> Self {
-        Self::invalid_as(resource, &resource.qualified_kind(), &resource.kind, name, causes)
+    /// A DELETE whose precondition does not hold: named by kind, unlike every other conflict.
+    pub(super) fn precondition(resource: &Resource, name: &str, why: &str) -> Self {
+        let kind = resource.qualified_kind();
+        let message = format!("Operation cannot be fulfilled on {kind} \"{name}\": {why}");
+        Self {
+            details: details(name, &resource.group, &resource.kind),
+            ..Self::new(409, "Conflict", message)
+        }
     }
 
-    fn invalid_as(resource: &Resource, qualified: &str, kind: &str, name: &str, causes: &[Cause]) -> Self {
+    /// `resourceVersion` is of a time that is not yet.
+    pub(super) fn too_large(asked: u64, newest: u64) -> Self {
+        let message = format!("Timeout: Too large resource version: {asked}, current: {newest}");
+        let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+        let details = json!({"causes": [cause], "retryAfterSeconds": 1});
+        Self { details, ..Self::new(504, "Timeout", message) }
+    }
+
+    pub(super) fn invalid(resource: &Resource, name: &str, causes: &[Cause]) -> Self {
+        Self::invalid_as(&resource.group, &resource.qualified_kind(), &resource.kind, name, causes)
+    }
+
+    /// Parameters of a request that are wrong; `kind` is `ListOptions` and its like.
+    pub(super) fn options(kind: &str, causes: &[Cause]) -> Self {
+        const GROUP: &str = "meta.k8s.io";
+        Self::invalid_as(GROUP, &format!("{kind}.{GROUP}"), kind, "", causes)
+    }
+
+    fn invalid_as(group: &str, qualified: &str, kind: &str, name: &str, causes: &[Cause]) -> Self {
         let texts: Vec<String> =
             causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
         let text = if let [one] = texts.as_slice() { one.clone() } else { format!("[{}]", texts.join(", ")) };
@@ -110,7 +135,8 @@ impl Refusal {
             .iter()
             .map(|cause| json!({"reason": cause.reason, "message": cause.message, "field": cause.field}))
             .collect();
-        refusal.details = json!({"name": name, "group": resource.group, "kind": kind, "causes": causes});
+        refusal.details = details(name, group, kind);
+        refusal.details["causes"] = causes.into();
         refusal
     }
 
@@ -122,11 +148,11 @@ impl Refusal {
     /// A PUT that does not say which read it derives from.
     pub(super) fn no_revision(resource: &Resource, name: &str) -> Self {
         let cause = Cause::invalid("metadata.resourceVersion", "0", "must be specified for an update");
-        Self::invalid_as(resource, &resource.qualified(), &resource.plural, name, &[cause])
+        Self::invalid_as(&resource.group, &resource.qualified(), &resource.plural, name, &[cause])
     }
 
     fn about(mut self, resource: &Resource, name: &str) -> Self {
-        self.details = json!({"name": name, "group": resource.group, "kind": resource.plural});
+        self.details = details(name, &resource.group, &resource.plural);
         self
     }
 
@@ -139,11 +165,21 @@ impl Refusal {
     pub(super) fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = self.reason.as_str().into();
+        }
         if !self.details.is_null() {
             status["details"] = self.details.clone();
         }
         status
     }
+}
+
+/// What a `Status` is about; what is empty is left out.
+pub(super) fn details(name: &str, group: &str, kind: &str) -> Value {
+    let fields = [("name", name), ("group", group), ("kind", kind)];
+    let told = fields.into_iter().filter(|(_, text)| !text.is_empty());
+    told.map(|(field, text)| (field.to_owned(), Value::from(text))).collect()
 }

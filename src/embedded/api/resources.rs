@@ -26,7 +26,7 @@ pub enum CrdError {
 
 /// One served kind.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts of a kind")]
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts of a kind")]
 pub(super) struct Resource {
     pub(super) group: String,
     pub(super) version: String,
@@ -40,6 +40,8 @@ pub(super) struct Resource {
     pub(super) custom: bool,
     /// Whether a PUT without resourceVersion is taken (most built-in kinds).
     pub(super) unconditional_update: bool,
+    /// Whether a PUT of an absent object makes it.
+    pub(super) creates_on_update: bool,
     /// Defaults, pruning and validation; `None` takes everything as it is.
     pub(super) schema: Option<Schema>,
 }
@@ -91,6 +93,7 @@ impl Resource {
             status_subresource: version.pointer("/subresources/status").is_some(),
             custom: true,
             unconditional_update: false,
+            creates_on_update: false,
             schema: Some(Schema::new(schema.clone())?),
         })
     }
@@ -169,6 +172,7 @@ fn plain(
         status_subresource,
         custom: false,
         unconditional_update,
+        creates_on_update: matches!(plural, "leases" | "events"),
         schema: None,
     }
 }

@@ -8,6 +8,17 @@ use serde_json::Value;
 /// Judges an update: old object, new object; the error is the rule's message.
 pub type Rule = Arc<dyn Fn(&Value, &Value) -> Result<(), String> + Send + Sync>;
 
+/// Judges an object that is made, or whose spec changes: path and message of every field that is wrong.
+pub type Validation = Arc<dyn Fn(&Value) -> Vec<(String, String)> + Send + Sync>;
+
+/// A validation with the kind it is for.
+#[derive(Clone)]
+pub(super) struct RegisteredValidation {
+    pub(super) group: String,
+    pub(super) plural: String,
+    pub(super) validation: Validation,
+}
+
 /// A rule with the place it guards.
 #[derive(Clone)]
 pub(super) struct RegisteredRule {

@@ -1,6 +1,6 @@
 //! Structural schemas of custom resources: prune, default, validate; as far as this project's CRDs go.
 //!
-//! Not evaluated: CEL (`x-kubernetes-validations`; the server's rules stand in for what matters, see
+//! Not evaluated: CEL (`x-kubernetes-validations`; rules and validations stand in for it, see
 //! [`super::rules`]), `format`, and `anyOf`/`oneOf`/`allOf`/`not`. A real API server has the last word: the same
 //! scenarios run against one.
 

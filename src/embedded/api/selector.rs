@@ -2,12 +2,17 @@
 
 use serde_json::Value;
 
-use super::refusal::Refusal;
+use super::{refusal::Refusal, resources::Resource};
+
+/// Fields beside the metadata by which Events of the core group are selected: those that the product asks by.
+const OF_EVENTS: [&str; 5] =
+    ["involvedObject.kind", "involvedObject.name", "involvedObject.uid", "reason", "type"];
 
 /// What an object must have to be listed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Selector {
     labels: Vec<Requirement>,
+    /// JSON pointer, value, and whether it must be this one.
     fields: Vec<(String, String, bool)>,
 }
 
@@ -29,7 +34,11 @@ enum Test {
 // === impl Selector ===
 
 impl Selector {
-    pub(super) fn parse(labels: Option<&str>, fields: Option<&str>) -> Result<Self, Refusal> {
+    pub(super) fn parse(
+        resource: &Resource,
+        labels: Option<&str>,
+        fields: Option<&str>,
+    ) -> Result<Self, Refusal> {
         let labels = split(labels.unwrap_or("")).into_iter().map(Requirement::parse).collect::<Option<_>>();
         let labels =
             labels.ok_or_else(|| Refusal::bad_request("unable to parse requirement of labelSelector"))?;
@@ -40,21 +49,25 @@ impl Selector {
                 (None, Some((name, value))) => (name, value.trim_start_matches('='), true),
                 (None, None) => return Err(Refusal::bad_request(format!("invalid selector: {part}"))),
             };
-            if !matches!(name, "metadata.name" | "metadata.namespace") {
+            let of_events =
+                resource.plural == "events" && resource.group.is_empty() && OF_EVENTS.contains(&name);
+            if !of_events && !matches!(name, "metadata.name" | "metadata.namespace") {
                 return Err(Refusal::bad_request(format!("field label not supported: {name}")));
             }
-            parsed.push((name.replace("metadata.", ""), value.to_owned(), equal));
+            parsed.push((format!("/{}", name.replace('.', "/")), value.to_owned(), equal));
         }
         Ok(Self { labels, fields: parsed })
     }
 
+    /// Whether it selects all there is.
+    pub(super) fn is_everything(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
     pub(super) fn matches(&self, object: &Value) -> bool {
-        let metadata = &object["metadata"];
-        self.labels.iter().all(|requirement| requirement.matches(&metadata["labels"]))
-            && self
-                .fields
-                .iter()
-                .all(|(name, value, equal)| (metadata[name].as_str().unwrap_or("") == value) == *equal)
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("");
+        self.labels.iter().all(|requirement| requirement.matches(&object["metadata"]["labels"]))
+            && self.fields.iter().all(|(pointer, value, equal)| (text(pointer) == value) == *equal)
     }
 }
 

@@ -19,7 +19,9 @@ use serde_json::{Value, json};
 
 use super::{
     ApiFault, ApiRequest, Shared, State, Verb, as_metadata,
-    refusal::Refusal,
+    list::ListRequest,
+    options,
+    refusal::{Refusal, details},
     resources::Resource,
     selector::Selector,
     store::Key,
@@ -262,19 +264,21 @@ fn log_part(call: &Call, log: &str) -> Bytes {
 }
 
 fn list(state: &State, resource: &Resource, call: &Call) -> Result<Reply, Refusal> {
-    let selector = Selector::parse(call.parameter("labelSelector"), call.parameter("fieldSelector"))?;
-    let objects = state.store.list(&resource.group, &resource.plural, call.request.namespace.as_deref());
-    let selected = objects.iter().filter(|object| selector.matches(object));
-    let (kind, api_version, items): (_, _, Vec<Value>) = if call.metadata_only {
-        let kind = "PartialObjectMetadataList".to_owned();
-        (kind, "meta.k8s.io/v1".to_owned(), selected.map(|object| as_metadata(object)).collect())
-    } else {
-        let kind = format!("{}List", resource.kind);
-        (kind, resource.api_version(), selected.map(|object| Value::clone(object)).collect())
+    let request = ListRequest {
+        resource,
+        namespace: call.request.namespace.as_deref(),
+        selector: selector(resource, call)?,
+        limit: call.parameter("limit"),
+        continued: call.parameter("continue"),
+        revision: call.parameter("resourceVersion"),
+        revision_match: call.parameter("resourceVersionMatch"),
+        metadata_only: call.metadata_only,
     };
-    let metadata = json!({"resourceVersion": state.store.revision().to_string()});
-    let list = json!({"kind": kind, "apiVersion": api_version, "metadata": metadata, "items": items});
-    Ok(Reply::json(200, &list))
+    Ok(Reply::json(200, &request.answer(state)?))
+}
+
+fn selector(resource: &Resource, call: &Call) -> Result<Selector, Refusal> {
+    Selector::parse(resource, call.parameter("labelSelector"), call.parameter("fieldSelector"))
 }
 
 fn start_watch(
@@ -292,15 +296,17 @@ fn start_watch(
     }
     let after = match call.parameter("resourceVersion") {
         None | Some("0") => None,
+        // A real server fails here, where a list is refused.
         Some(text) => Some(text.parse::<u64>().map_err(|_| {
-            Refusal::bad_request(format!("Invalid value: {text:?}: resourceVersion is no number"))
+            let message = format!("resourceVersion: Invalid value: {text:?}: it is no number");
+            Refusal::new(500, "", message)
         })?),
     };
     let seconds = call.parameter("timeoutSeconds").and_then(|text| text.parse().ok());
     let request = WatchRequest {
+        selector: selector(&resource, call)?,
         resource,
         namespace: call.request.namespace.clone(),
-        selector: Selector::parse(call.parameter("labelSelector"), call.parameter("fieldSelector"))?,
         after,
         bookmarks: call.parameter("allowWatchBookmarks") == Some("true"),
         timeout: seconds.map(Duration::from_secs),
@@ -313,11 +319,13 @@ fn start_watch(
 
 fn write(shared: &Shared, state: &mut State, resource: &Resource, call: &Call) -> Result<Reply, Refusal> {
     let request = &call.request;
+    options::check(request.verb, call.parameter("dryRun"), &request.body)?;
     let status_only = request.subresource.as_deref() == Some("status");
-    let State { store, rules, .. } = state;
+    let State { store, rules, validations, .. } = state;
     let mut writer = Writer {
         store,
         rules,
+        validations,
         resource,
         namespace: request.namespace.as_deref().unwrap_or(""),
         now: shared.clock.now(),
@@ -327,6 +335,9 @@ fn write(shared: &Shared, state: &mut State, resource: &Resource, call: &Call) -
     let body = request.body.clone();
     match (request.verb, request.name.as_deref()) {
         (Verb::Create, None) => Ok(Reply::object(201, call, &*writer.create(body)?)),
+        (Verb::Update, Some(name)) if writer.makes(name) => {
+            Ok(Reply::object(201, call, &*writer.create_named(name, body)?))
+        }
         (Verb::Update, Some(name)) => {
             Ok(Reply::object(200, call, &*writer.replace(name, status_only, body)?))
         }
@@ -357,8 +368,8 @@ fn write(shared: &Shared, state: &mut State, resource: &Resource, call: &Call) -
 }
 
 fn deleted(resource: &Resource, object: &Value) -> Value {
-    let details = json!({"name": text(object, "name"), "group": resource.group, "kind": resource.plural,
-        "uid": text(object, "uid")});
+    let mut details = details(text(object, "name"), &resource.group, &resource.plural);
+    details["uid"] = text(object, "uid").into();
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
 

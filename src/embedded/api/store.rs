@@ -105,6 +105,36 @@ impl Store {
             .collect()
     }
 
+    /// The same as [`Self::list`] at an older revision; `None` when a change since then is forgotten.
+    pub(super) fn list_at(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: Option<&str>,
+        revision: u64,
+    ) -> Option<Vec<Arc<Value>>> {
+        let changes: Vec<&Change> = self.changes_after(revision)?.collect();
+        let name = |object: &Value| {
+            let text = |field: &str| object["metadata"][field].as_str().unwrap_or("").to_owned();
+            (text("namespace"), text("name"))
+        };
+        let now = self.list(group, plural, namespace);
+        let mut then: BTreeMap<_, _> = now.into_iter().map(|object| (name(&object), object)).collect();
+        let here = |key: &Key| {
+            key.group == group
+                && key.plural == plural
+                && namespace.is_none_or(|wanted| key.namespace == wanted)
+        };
+        for change in changes.into_iter().rev().filter(|change| here(&change.key)) {
+            let place = (change.key.namespace.clone(), change.key.name.clone());
+            match &change.previous {
+                Some(previous) => then.insert(place, Arc::clone(previous)),
+                None => then.remove(&place),
+            };
+        }
+        Some(then.into_values().collect())
+    }
+
     /// Every object with its key, for garbage collection.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Key, &Arc<Value>)> {
         self.objects.iter()
@@ -154,7 +184,7 @@ impl Store {
     }
 
     /// Changes after `revision`, oldest first; `None` when some of them are forgotten.
-    pub(super) fn changes_after(&self, revision: u64) -> Option<impl Iterator<Item = &Change>> {
+    pub(super) fn changes_after(&self, revision: u64) -> Option<impl DoubleEndedIterator<Item = &Change>> {
         if revision < self.compacted {
             return None;
         }

@@ -455,7 +455,7 @@ async fn a_dry_run_changes_nothing() {
     maps.create(&post(), &config_map("one", &[])).await.unwrap();
     let written = maps.replace("one", &dry, &config_map("one", &[("a", "1")])).await.unwrap();
     assert_eq!(written.data.unwrap().len(), 1);
-    assert_eq!(maps.get("one").await.unwrap().data, Some(BTreeMap::new()));
+    assert_eq!(maps.get("one").await.unwrap().data, None);
     maps.delete("one", &DeleteParams { dry_run: true, ..DeleteParams::default() }).await.unwrap();
     maps.get("one").await.unwrap();
 }
@@ -632,9 +632,9 @@ async fn jobs_keep_their_status_to_the_status_path() {
     let jobs: Api<Job> = Api::namespaced(server.client("test", "default"), "default");
     let job = json!({"metadata": {"name": "j"}, "spec": {"template": {"spec": {"containers": []}}}, "status": {"active": 1}});
     let made = jobs.create(&post(), &serde_json::from_value(job).unwrap()).await.unwrap();
-    assert_eq!((made.status, made.metadata.generation), (None, Some(1)));
+    assert_eq!((made.status.unwrap().active, made.metadata.generation), (None, Some(1)));
     let patch = Patch::Merge(json!({"status": {"active": 1}}));
-    assert_eq!(jobs.patch("j", &PatchParams::default(), &patch).await.unwrap().status, None);
+    assert_eq!(jobs.patch("j", &PatchParams::default(), &patch).await.unwrap().status.unwrap().active, None);
     let patched = jobs.patch_status("j", &PatchParams::default(), &patch).await.unwrap();
     assert_eq!(patched.status.unwrap().active, Some(1));
 }

@@ -1,6 +1,6 @@
 //! WATCH: changes after a revision as JSON lines, in order, until the client's time is up.
 
-use std::{collections::VecDeque, io, pin::Pin, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, io, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{Stream, stream};
@@ -117,14 +117,14 @@ impl Watching {
         };
         for change in changes {
             if let Some((kind, object)) = self.seen_as(change) {
-                self.lines.push_back(self.line(kind, object));
+                self.lines.push_back(self.line(kind, &object));
             }
         }
         self.sent = state.store.revision();
     }
 
     /// How a change looks through the selector: what leaves it was deleted, what enters it was added.
-    fn seen_as<'a>(&self, change: &'a Change) -> Option<(&'static str, &'a Value)> {
+    fn seen_as<'a>(&self, change: &'a Change) -> Option<(&'static str, Cow<'a, Value>)> {
         let WatchRequest { resource, namespace, selector, .. } = &self.request;
         let key = &change.key;
         let here = key.group == resource.group
@@ -141,7 +141,13 @@ impl Watching {
             (true, true) => "MODIFIED",
             (true, false) => "DELETED",
         };
-        Some((kind, &*change.object))
+        // What leaves is told as it was when it was last seen, at the revision of its leaving.
+        let last_seen = change.previous.as_ref().filter(|_| kind == "DELETED").map(|previous| {
+            let mut last = Value::clone(previous);
+            last["metadata"]["resourceVersion"] = change.revision.to_string().into();
+            Cow::Owned(last)
+        });
+        Some((kind, last_seen.unwrap_or(Cow::Borrowed(&*change.object))))
     }
 
     fn send_present(&mut self, state: &State) {
@@ -156,7 +162,7 @@ impl Watching {
         if self.request.bookmarks {
             let resource = &self.request.resource;
             let mark = json!({"kind": resource.kind, "apiVersion": resource.api_version(),
-                "metadata": {"resourceVersion": self.sent.to_string(), "creationTimestamp": null}});
+                "metadata": {"resourceVersion": self.sent.to_string()}});
             self.lines.push_back(self.line("BOOKMARK", &mark));
         }
     }

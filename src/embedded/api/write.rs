@@ -4,15 +4,19 @@
 //! status never carries labels or annotations along (built-in kinds of a real server let them through), a deleted
 //! pod is gone at once, and what an owner's deletion orphans goes with it at once.
 
+mod checks;
+
 use std::{collections::BTreeSet, sync::Arc};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
     refusal::{Cause, Refusal},
     resources::Resource,
-    rules::RegisteredRule,
+    rules::{RegisteredRule, RegisteredValidation},
     store::{Key, Store},
 };
 
@@ -20,6 +24,7 @@ use super::{
 pub(super) struct Writer<'a> {
     pub(super) store: &'a mut Store,
     pub(super) rules: &'a [RegisteredRule],
+    pub(super) validations: &'a [RegisteredValidation],
     pub(super) resource: &'a Resource,
     pub(super) namespace: &'a str,
     pub(super) now: Timestamp,
@@ -32,12 +37,8 @@ pub(super) struct Writer<'a> {
 const NAME_RULE: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
     and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
     '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-/// What it says of label values that are none.
-const LABEL_RULE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', \
-    and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for \
-    validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-/// Longest label value.
-const LABEL_VALUE_MAX: usize = 63;
+/// Longest name.
+const NAME_MAX: usize = 253;
 
 type Written = Result<Arc<Value>, Refusal>;
 
@@ -64,19 +65,24 @@ impl Writer<'_> {
         let name = self.new_name(&body)?;
         self.check_labels(&name, &body)?;
         let key = self.key(&name);
-        if self.store.get(&key).is_some() {
-            return Err(Refusal::already_exists(self.resource, &name));
-        }
-        let status = if self.resource.plural == "pods" { Some(json!({"phase": "Pending"})) } else { None };
+        let status = match self.resource.plural.as_str() {
+            "pods" => Some(json!({"phase": "Pending"})),
+            "jobs" => Some(json!({})),
+            _ => None,
+        };
         self.conform(&name, &mut body, |body| {
             if self.resource.status_subresource {
                 set(body, "status", status);
             }
         })?;
+        self.check_validations(&name, None, &body)?;
+        if self.store.get(&key).is_some() {
+            return Err(Refusal::already_exists(self.resource, &name));
+        }
         let created = self.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let uid = self.store.next_uid();
         let metadata = &mut body["metadata"];
-        for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "generation"] {
+        for field in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
             set(metadata, field, None);
         }
         metadata["name"] = name.into();
@@ -97,6 +103,22 @@ impl Writer<'_> {
         Ok(stored)
     }
 
+    /// Whether a PUT of this name makes the object.
+    pub(super) fn makes(&self, name: &str) -> bool {
+        self.resource.creates_on_update && self.store.get(&self.key(name)).is_none()
+    }
+
+    /// PUT of an absent object of a kind where that makes it; one with a uid derives from a read of another.
+    pub(super) fn create_named(&mut self, name: &str, mut body: Value) -> Written {
+        self.check_envelope(&mut body)?;
+        Self::check_name(name, &body)?;
+        if !text(&body, "uid").is_empty() {
+            return Err(self.foreign_uid(name, text(&body, "uid"), ""));
+        }
+        set(&mut body["metadata"], "resourceVersion", None);
+        self.create(body)
+    }
+
     fn new_name(&mut self, body: &Value) -> Result<String, Refusal> {
         let (name, prefix) = (text(body, "name"), text(body, "generateName"));
         let name = match (name, prefix) {
@@ -109,7 +131,12 @@ impl Writer<'_> {
         };
         let sound =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
-        if name.len() > 253
+        if name.len() > NAME_MAX {
+            let message = format!("must be no more than {NAME_MAX} characters");
+            let cause = Cause::invalid("metadata.name", &format!("{name:?}"), &message);
+            return Err(Refusal::invalid(self.resource, &name, &[cause]));
+        }
+        if name.is_empty()
             || !name.bytes().all(sound)
             || name.starts_with(['-', '.'])
             || name.ends_with(['-', '.'])
@@ -126,18 +153,7 @@ impl Writer<'_> {
     /// resourceVersion where the kind demands one.
     pub(super) fn replace(&mut self, name: &str, status_only: bool, mut body: Value) -> Written {
         self.check_envelope(&mut body)?;
-        let sent = text(&body, "name");
-        if sent.is_empty() {
-            let message = format!(
-                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
-            );
-            return Err(Refusal::bad_request(message));
-        }
-        if sent != name {
-            let message =
-                format!("the name of the object ({sent}) does not match the name on the URL ({name})");
-            return Err(Refusal::bad_request(message));
-        }
+        Self::check_name(name, &body)?;
         let stored = self.stored(name)?;
         self.check_preconditions(name, &stored, text(&body, "uid"), text(&body, "resourceVersion"))?;
         if text(&body, "resourceVersion").is_empty() && !self.resource.unconditional_update {
@@ -148,45 +164,29 @@ impl Writer<'_> {
             set(&mut next, "status", body.get_mut("status").map(Value::take));
             next
         } else {
+            self.check_times(name, &stored, &body)?;
             self.keep_system_fields(&stored, &mut body);
             body
         };
         self.check_labels(name, &next)?;
         self.check_finalizers(name, &stored, &next)?;
         self.conform(name, &mut next, |_| {})?;
+        self.check_validations(name, Some(&stored), &next)?;
         self.check_rules(name, &stored, &next)?;
         Ok(self.commit(name, &stored, next))
     }
 
     /// PATCH with a JSON merge patch: as [`Self::replace`] of the merged object; the patch may carry preconditions.
     pub(super) fn merge_patch(&mut self, name: &str, status_only: bool, patch: &Value) -> Written {
-        let mut merged = Value::clone(&*self.stored(name)?);
+        let stored = self.stored(name)?;
+        let mut merged = Value::clone(&stored);
         merge(&mut merged, patch);
+        // A patch has no uid as its precondition, as a PUT has: it would change the field.
+        if text(&merged, "uid") != text(&stored, "uid") {
+            self.check_preconditions(name, &stored, "", text(&merged, "resourceVersion"))?;
+            return Err(self.immutable(name, "uid", &merged));
+        }
         self.replace(name, status_only, merged)
-    }
-
-    fn check_preconditions(
-        &self,
-        name: &str,
-        stored: &Value,
-        uid: &str,
-        revision: &str,
-    ) -> Result<(), Refusal> {
-        let (actual_uid, actual) = (text(stored, "uid"), text(stored, "resourceVersion"));
-        if !uid.is_empty() && uid != actual_uid {
-            let (plural, group, namespace) = (&self.resource.plural, &self.resource.group, self.namespace);
-            let group = if group.is_empty() { String::new() } else { format!("{group}/") };
-            let why = format!(
-                "StorageError: invalid object, Code: 4, Key: /registry/{group}{plural}/{namespace}/{name}, \
-                ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object \
-                meta: {actual_uid}"
-            );
-            return Err(Refusal::conflict(self.resource, name, &why));
-        }
-        if !revision.is_empty() && revision != actual {
-            return Err(Refusal::stale(self.resource, name));
-        }
-        Ok(())
     }
 
     /// What a PUT cannot change: identity, generation, and the status where it has a path of its own.
@@ -207,59 +207,6 @@ impl Writer<'_> {
         }
     }
 
-    fn check_labels(&self, name: &str, body: &Value) -> Result<(), Refusal> {
-        let values = body["metadata"]["labels"].as_object().into_iter().flatten();
-        let wrong = values.filter_map(|(_, value)| {
-            let text = value.as_str().unwrap_or("");
-            let letters = |byte: u8| byte.is_ascii_alphanumeric();
-            let sound = text.bytes().all(|byte| letters(byte) || b"-_.".contains(&byte))
-                && text.bytes().next().is_none_or(letters)
-                && text.bytes().last().is_none_or(letters);
-            let rule = if text.len() > LABEL_VALUE_MAX {
-                "must be no more than 63 characters"
-            } else if sound {
-                return None;
-            } else {
-                LABEL_RULE
-            };
-            Some(Cause::invalid("metadata.labels", &format!("{text:?}"), rule))
-        });
-        let causes: Vec<Cause> = wrong.collect();
-        if causes.is_empty() { Ok(()) } else { Err(Refusal::invalid(self.resource, name, &causes)) }
-    }
-
-    /// An object that is being deleted gets no new finalizers.
-    fn check_finalizers(&self, name: &str, stored: &Value, next: &Value) -> Result<(), Refusal> {
-        if stored["metadata"].get("deletionTimestamp").is_none() {
-            return Ok(());
-        }
-        let finalizers =
-            |object: &Value| object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-        let old = finalizers(stored);
-        let added: Vec<Value> = finalizers(next).into_iter().filter(|added| !old.contains(added)).collect();
-        let Some(first) = added.first() else { return Ok(()) };
-        let message = format!(
-            "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{first}}}"
-        );
-        let cause = Cause::new("FieldValueForbidden", "metadata.finalizers", message);
-        Err(Refusal::invalid(self.resource, name, &[cause]))
-    }
-
-    fn check_rules(&self, name: &str, stored: &Value, next: &Value) -> Result<(), Refusal> {
-        let here =
-            |rule: &&RegisteredRule| rule.group == self.resource.group && rule.plural == self.resource.plural;
-        let causes: Vec<Cause> = self
-            .rules
-            .iter()
-            .filter(here)
-            .filter_map(|rule| {
-                let message = (rule.rule)(stored, next).err()?;
-                Some(Cause::invalid(rule.field.clone(), "\"object\"", &message))
-            })
-            .collect();
-        if causes.is_empty() { Ok(()) } else { Err(Refusal::invalid(self.resource, name, &causes)) }
-    }
-
     /// Stores what differs; an object whose last finalizer went while it is being deleted goes too.
     fn commit(&mut self, name: &str, stored: &Arc<Value>, mut next: Value) -> Arc<Value> {
         let tracked = self.resource.status_subresource || self.resource.custom;
@@ -277,9 +224,10 @@ impl Writer<'_> {
         let key = self.key(name);
         if next["metadata"].get("deletionTimestamp").is_some() && next["metadata"].get("finalizers").is_none()
         {
-            let last = self.store.remove(&key).unwrap_or_else(|| Arc::clone(stored));
+            self.store.remove(&key);
             self.collect_garbage();
-            return last;
+            // As it was sent, at the revision that it had.
+            return Arc::new(next);
         }
         self.store.put(key, next)
     }
@@ -289,8 +237,7 @@ impl Writer<'_> {
     /// DELETE: the last state, and whether the object is gone (finalizers keep it, marked as being deleted).
     pub(super) fn delete(&mut self, name: &str, options: &Value) -> Result<(Arc<Value>, bool), Refusal> {
         let stored = self.stored(name)?;
-        let precondition = |field: &str| options["preconditions"][field].as_str().unwrap_or("");
-        self.check_preconditions(name, &stored, precondition("uid"), precondition("resourceVersion"))?;
+        self.check_deletable(name, &stored, &options["preconditions"])?;
         if self.dry_run {
             return Ok((stored, true));
         }
@@ -350,6 +297,10 @@ impl Writer<'_> {
             match fields.get(field).and_then(Value::as_str) {
                 Some(sent) if sent == expected => {}
                 None if !self.resource.custom => drop(fields.insert(field.to_owned(), expected.into())),
+                Some(sent) if field == "kind" && self.resource.custom => {
+                    let cause = Cause::invalid(field, &format!("{sent:?}"), &format!("must be {expected}"));
+                    return Err(Refusal::invalid(self.resource, "", &[cause]));
+                }
                 sent => {
                     let sent = sent.unwrap_or("");
                     let field = if field == "kind" { field } else { "API version" };
@@ -375,6 +326,9 @@ impl Writer<'_> {
         }
         if self.resource.schema.is_none() {
             drop_nulls(body);
+        }
+        if !self.resource.custom {
+            typed(&self.resource.plural, body);
         }
         Ok(())
     }
@@ -454,6 +408,25 @@ fn merge(target: &mut Value, patch: &Value) {
             set(target, name, None);
         } else {
             merge(&mut target[name], change);
+        }
+    }
+}
+
+/// What decoding into a built-in type does: empty maps go, a Secret's text becomes its data.
+fn typed(plural: &str, body: &mut Value) {
+    let Some(fields) = body.as_object_mut() else { return };
+    if plural == "secrets" {
+        let texts =
+            fields.remove("stringData").and_then(|texts| texts.as_object().cloned()).unwrap_or_default();
+        for (key, text) in texts {
+            let bytes = BASE64_STANDARD.encode(text.as_str().unwrap_or(""));
+            fields.entry("data").or_insert_with(|| json!({}))[&key] = bytes.into();
+        }
+        fields.entry("type").or_insert_with(|| "Opaque".into());
+    }
+    for field in ["data", "binaryData"] {
+        if fields.get(field).is_some_and(|value| *value == json!({})) {
+            fields.remove(field);
         }
     }
 }

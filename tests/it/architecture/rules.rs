@@ -8,10 +8,11 @@ use super::source::Source;
 const LINE_LIMIT: usize = 500;
 
 /// Who may use whom: module, and the paths below `crate` that it may name (its own are always allowed).
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("model", &[]),
     ("engine", &["model"]),
     ("telemetry", &[]),
+    ("invariants", &["model", "engine"]),
     ("api", &["model", "engine", "telemetry"]),
     ("registry", &["model", "telemetry"]),
     ("smoke", &["model", "telemetry"]),
@@ -40,12 +41,13 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "web",
             "controller",
             "embedded",
+            "invariants",
         ],
     ),
 ];
 
 /// Modules without input, output, clock or wire format.
-const PURE: [&str; 2] = ["model", "engine"];
+const PURE: [&str; 3] = ["model", "engine", "invariants"];
 
 /// What a pure module must not know: crates of the borders, and the parts of std that reach outside.
 const IMPURE: [&str; 24] = [

@@ -6,5 +6,6 @@ mod following;
 mod policy_ref;
 pub mod real;
 mod references;
+mod unread;
 mod watches;
 mod world;

@@ -164,6 +164,19 @@ impl World {
         self.wait(&format!("the promotion of {tag}"), |status| promoted(status).as_deref() == Some(tag)).await
     }
 
+    /// The same of another set, which may not be readable yet.
+    pub async fn wait_other(&self, sets: &Api<DynamicObject>, name: &str, tag: &str) {
+        let started = tokio::time::Instant::now();
+        while sets.get(name).await.unwrap().data["status"]["promoted"]["tag"] != tag {
+            assert!(
+                started.elapsed() < DEADLINE,
+                "{name} did not promote {tag}: {:#?}",
+                sets.get(name).await
+            );
+            tokio::time::sleep(PACE).await;
+        }
+    }
+
     /// Waits for the state of the only target, with these words in its message.
     pub async fn wait_target(&self, state: &str, words: &str) -> Duration {
         self.wait(&format!("{state} `{words}`"), |status| {

@@ -1,15 +1,22 @@
 //! Properties over random histories: S1–S3, S5–S7, total order, floor, determinism, no panic on any input.
 
-use jiff::SignedDuration;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use tidegate::engine::observation::Marks;
+use tidegate::engine::decide;
+use tidegate::engine::decision::{Answer, Checked};
+use tidegate::engine::observation::{Marks, Observation};
 use tidegate::engine::order::{CandidateRule, Direction, Order, Source, TagFilter};
 use tidegate::engine::policy::{
     Gate, GateKind, ImagePolicy, OnTagMoved, Place, Policy, PolicyParts, RevisionSource, SameRevisionGate,
     SmokeGate, When,
 };
 use tidegate::model::smoke::SmokeTest;
-use tidegate::model::{Doubt, DoubtKind, Tag, TagTemplate};
+use tidegate::model::{
+    Defect, DefectKind, Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Sighted, Sighting, Tag, TagList,
+    TagTemplate,
+};
 
 use super::world::World;
 
@@ -202,6 +209,26 @@ proptest! {
         prop_assert_eq!(promoted, Some("main-9".parse().unwrap()), "L1: {:?}", world.decision.followed.first());
     }
 
+    /// No answers, asked for or not, in order or not, by clocks that go back and forth, make the engine panic, decide
+    /// differently the second time, or commit without one confirming look of all images.
+    #[test]
+    fn no_answers_panic(
+        gates in 0..4_u8,
+        answers in proptest::collection::vec(answer(), 0..40),
+    ) {
+        let policy = Policy::new(policy(gates, true)).unwrap();
+        let mut observation = Observation::default();
+        for (answer, now) in answers {
+            let now = "2026-01-01T02:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(now);
+            observation.memory.absorb(&policy, &observation.record, answer, now);
+            let decision = decide(&policy, &observation, now);
+            prop_assert_eq!(&decision, &decide(&policy, &observation, now));
+            // An answer here is of one image, and three are required.
+            prop_assert!(decision.commit.is_none());
+            observation.record.candidates = decision.followed.iter().map(|followed| followed.record.clone()).collect();
+        }
+    }
+
     /// The order is total and strict: exactly one of older, same, newer.
     #[test]
     fn order_is_total(a in "[a-z]{0,2}[0-9]{1,20}", b in "[a-z]{0,2}[0-9]{1,20}", descending in any::<bool>()) {
@@ -234,6 +261,89 @@ proptest! {
             let _ = rule.rank(&tag);
         }
     }
+}
+
+proptest! {
+    // Each case passes seven minutes of virtual time three times.
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// More Unknown never leads to a commit that less Unknown would not (S6): while a required image cannot be told
+    /// nothing is promoted, and what is promoted stays; once it can be told again, it goes on.
+    #[test]
+    fn unknown_promotes_nothing(
+        gates in 0..4_u8,
+        events in proptest::collection::vec(event(), 1..30),
+        refused in 1..8_u8,
+    ) {
+        let mut world = World::new(Policy::new(policy(gates, false)).unwrap());
+        for event in &events {
+            apply(&mut world, event);
+        }
+        let (mut less, mut more) = (world.clone(), world.clone());
+        less.refused.clear();
+        let names = IMAGES.iter().enumerate().filter(|(bit, _)| refused & 1 << bit != 0);
+        more.refused.extend(names.map(|(_, name)| name.parse::<ImageName>().unwrap()));
+        for world in [&mut less, &mut more] {
+            world.pass(SignedDuration::from_secs(150));
+        }
+        prop_assert_eq!(more.commits.len(), world.commits.len());
+        prop_assert_eq!(more.observation.record.promoted.as_ref(), more.expected.as_ref());
+        more.refused.clear();
+        more.pass(SignedDuration::from_secs(150));
+        let promoted = |world: &World| world.observation.record.promoted.as_ref().map(|known| known.release.tag.clone());
+        prop_assert_eq!(promoted(&more), promoted(&less), "it ends where the other did");
+    }
+}
+
+/// An answer that nobody has to have asked for.
+fn answer() -> impl Strategy<Value = (Answer, i64)> {
+    let image = (0..IMAGES.len()).prop_map(|image| IMAGES[image].parse::<ImageName>().unwrap());
+    let tag = (0..TAGS.len()).prop_map(|tag| TAGS[tag].parse::<Tag>().unwrap());
+    let kinds = (0..4_u8, 0..3_u8, -4_000..4_000_i64);
+    (image, tag, kinds, 0..4_u8, -4_000..4_000_i64).prop_map(
+        |(image, tag, (kind, build, asked), which, now)| {
+            let at = |secs: i64| {
+                "2026-01-01T02:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(secs)
+            };
+            let digest = super::world::digest(&format!("{image} {tag} {build}"));
+            let sighting = match kind {
+                0 => Sighting::Present(digest.clone()),
+                1 => Sighting::Missing,
+                2 => Sighting::Broken(Defect { kind: DefectKind::Unsupported, message: "broken".into() }),
+                _ => Sighting::Unknown(Doubt {
+                    retry_after_secs: Some(build.into()),
+                    ..Doubt::new(DoubtKind::Throttled, "later")
+                }),
+            };
+            let evidence = |digest: Digest| ImageEvidence {
+                children: PLATFORMS
+                    .iter()
+                    .map(|name| (name.parse().unwrap(), Sighting::Present(digest.clone())))
+                    .collect(),
+                digest,
+                revisions: std::collections::BTreeMap::new(),
+            };
+            let asked_at = at(asked);
+            let answer = match which {
+                0 => {
+                    let sighting =
+                        sighting.map(|_| Arc::new([tag.as_str(), "latest"].iter().collect::<TagList>()));
+                    Answer::List { image, sighted: Sighted { asked_at, sighting } }
+                }
+                1 => Answer::Look {
+                    tag,
+                    image,
+                    sighted: Sighted { asked_at, sighting: sighting.map(evidence) },
+                },
+                2 => Answer::Drift { heads: [(image, Sighted { asked_at, sighting })].into() },
+                _ => {
+                    let checked = Checked { image, tag: sighting, children: Vec::new(), blobs: Vec::new() };
+                    Answer::Confirm { tag, started_at: asked_at, checked: vec![checked] }
+                }
+            };
+            (answer, now)
+        },
+    )
 }
 
 /// Faults stop, nothing is held, and one more release is pushed whole and sound.

@@ -7,14 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use tidegate::engine::clearance::Floor;
 use tidegate::engine::decide;
 use tidegate::engine::decision::{Answer, Checked, Decision, Question};
 use tidegate::engine::observation::{Marks, Observation};
-use tidegate::engine::policy::{GateKind, OnTagMoved, Policy, PolicyParts};
+use tidegate::engine::policy::{Gate, ImagePolicy, OnTagMoved, Policy, PolicyParts};
 use tidegate::engine::record::{Outcome, Record};
+use tidegate::invariants::{self, Commit, Truth};
 use tidegate::model::{
-    Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Revision, Sighted, Sighting,
-    SmokeOutcome, SmokeVerdict, SmokeView, Tag, TagList,
+    Digest, Doubt, DoubtKind, ImageEvidence, ImageName, Platform, Promoted, Repository, Revision, Sighted,
+    Sighting, SmokeOutcome, SmokeVerdict, SmokeView, Tag, TagList,
 };
 
 /// Rounds after which the engine must have stopped asking.
@@ -275,7 +277,7 @@ impl World {
         let committed = granted.is_some();
         if let Some(granted) = granted {
             let (promoted, floor) = granted.into_promoted(self.now);
-            self.check_commit(&promoted);
+            self.check_commit(&promoted, &floor);
             self.observation.memory.note_commit(&promoted, self.now);
             self.observation.record.promoted = Some(promoted.clone());
             self.observation.record.floor = Some(floor);
@@ -371,57 +373,30 @@ impl World {
         Sighting::Present(Arc::new(tags.collect()))
     }
 
-    /// S1, S2, S3, S4, S7 against the world as it is at this instant.
-    fn check_commit(&self, promoted: &Promoted) {
-        let tag = &promoted.release.tag;
-        assert!(!self.policy.suspend && !self.observation.deleting, "S7: commit of {tag} while held");
-        let before = self.commits.last();
-        // Also after status was lost: the marks of targets say how far it was.
-        assert_eq!(promoted.sequence, before.map_or(0, |p| p.sequence) + 1, "S4");
-        assert_eq!(promoted.generation, self.policy.generation, "S1: judged under another generation");
-        assert!(!matches!(self.observation.marks, Marks::Unreadable(_)), "a commit with unreadable targets");
-        self.check_order(promoted);
-        let required: Vec<_> = self.policy.required_images().map(|(_, image)| image).collect();
-        assert_eq!(promoted.release.images.len(), required.len(), "S1: every required image");
-        for (image, committed) in required.into_iter().zip(&promoted.release.images) {
-            assert!(!self.refused.contains(&image.name), "S1: {tag} {} could not be told", image.name);
-            let pushed = self.pushed.get(&(image.name.clone(), tag.clone())).expect("S1: an absent image");
-            assert_eq!(committed.digest, pushed.digest(), "S2: {tag} {}", image.name);
-            for platform in &image.platforms {
-                let child = pushed.children.get(platform).expect("S1: an absent platform");
-                assert!(committed.platforms.contains(&(platform.clone(), child.clone())), "S1: {platform}");
-            }
-        }
-        self.check_gates(promoted);
-    }
-
-    /// S3: above the floor of status and of the marks, or the pin, or what is promoted already.
-    fn check_order(&self, promoted: &Promoted) {
-        let tag = &promoted.release.tag;
-        if let Some(pin) = &self.policy.pin {
-            assert_eq!(pin, tag, "S3");
-            return;
-        }
-        let Observation { record, marks, .. } = &self.observation;
-        let known = record.promoted.as_ref();
-        let rank_of =
-            |tag: &Tag| self.policy.candidates.rank(tag).expect("S3: an unordered tag without a pin");
-        let carried = match marks {
-            Marks::Highest { sequence, tag } if known.is_none_or(|known| known.sequence < *sequence) => {
-                tag.as_ref()
-            }
-            _ => None,
+    /// S1 to S5 and S7 against the world as it is at this instant: the confirming look is made at the same one.
+    fn check_commit(&self, promoted: &Promoted, floor: &Floor) {
+        let Observation { record, marks, deleting, .. } = &self.observation;
+        let commit = Commit {
+            policy: &self.policy,
+            deleting: *deleting,
+            before: record,
+            marks,
+            after: promoted,
+            floor: Some(floor),
+            verdicts: &record.verdicts,
+            looked_and_written: None,
         };
-        if known.is_some_and(|known| known.release.tag == *tag) {
-            assert!(carried.is_none_or(|carried| carried == tag), "S3: {tag} is below what targets carry");
-            self.check_again(known.unwrap(), promoted);
-            return;
+        let highest = self.commits.last().map_or(0, |last| last.sequence);
+        let broken = invariants::check_commit(&commit, self, highest);
+        assert!(
+            broken.is_empty(),
+            "{}",
+            broken.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        );
+        let known = record.promoted.as_ref().filter(|known| known.release.tag == promoted.release.tag);
+        if let Some(known) = known.filter(|_| self.policy.pin.is_none()) {
+            self.check_again(known, promoted);
         }
-        let floor = record.floor.as_ref().map(|floor| rank_of(&floor.tag));
-        let (rank, carried) = (rank_of(tag), carried.map(rank_of));
-        assert!(carried.as_ref().is_none_or(|carried| rank >= *carried), "S3: {tag} is below a mark");
-        let itself = carried.as_ref() == Some(&rank) && floor.as_ref().is_none_or(|floor| rank >= *floor);
-        assert!(itself || floor.is_none_or(|floor| rank > floor), "S3: {tag} is not above the floor");
     }
 
     /// The promoted tag is committed again for a reason, and under `Report` with its required children only.
@@ -443,20 +418,43 @@ impl World {
         let edited = known.generation != self.policy.generation;
         assert!(edited || ahead || !same_children, "{}: committed again for nothing", known.release.tag);
     }
+}
 
-    /// S5: the verdicts of exactly these digests.
-    fn check_gates(&self, promoted: &Promoted) {
-        for gate in self.policy.gates.iter().filter(|gate| !gate.advisory) {
-            let GateKind::Smoke(smoke) = &gate.kind else { continue };
-            let image = promoted.release.images.iter().find(|image| image.name == smoke.image).unwrap();
-            for (_, digest) in &image.platforms {
-                let (code, span) = self.smoke.get(digest).copied().unwrap_or_default();
-                assert_eq!(code, 0, "S5: {} did not pass on {digest}", gate.name);
-                let tested = self.observation.smoke.values().any(|view| {
-                    matches!(view, SmokeView::Ended(verdict) if verdict.binding.as_str().contains(digest.as_str()))
-                });
-                assert!(tested, "S5: {} was never run on {digest} ({span})", gate.name);
-            }
-        }
+impl World {
+    fn image_at(&self, repository: &Repository) -> Option<&ImageName> {
+        let at = |image: &&ImagePolicy| image.place.repository() == Some(repository);
+        self.policy.images.iter().find(at).map(|image| &image.name)
+    }
+
+    fn held_at(&self, repository: &Repository, is_it: impl Fn(&Tag, &Pushed) -> bool) -> Option<&Pushed> {
+        let name = self.image_at(repository)?;
+        let mut of_image = self.pushed.iter().filter(|((image, _), _)| image == name);
+        of_image.find(|((_, tag), pushed)| is_it(tag, pushed)).map(|(_, pushed)| pushed)
+    }
+}
+
+impl Truth for World {
+    fn pointed_at(&self, repository: &Repository, tag: &Tag) -> Vec<Digest> {
+        // Templates are undone by the policy, which is not asked here: the world holds shared tags.
+        let shared = |known: &Tag| {
+            let image = self.image_at(repository).and_then(|name| self.policy.image(name));
+            image.and_then(|image| image.tag_template.render(known.as_str())).as_ref() == Some(tag)
+        };
+        self.held_at(repository, |known, _| shared(known)).map(Pushed::digest).into_iter().collect()
+    }
+
+    fn child(&self, repository: &Repository, index: &Digest, platform: &Platform) -> Option<Digest> {
+        self.held_at(repository, |_, pushed| pushed.digest() == *index)?.children.get(platform).cloned()
+    }
+
+    fn answers(&self, repository: &Repository) -> bool {
+        self.image_at(repository).is_some_and(|image| !self.refused.contains(image))
+    }
+
+    fn passes(&self, _: &Gate, _: &Repository, _: &Platform, child: &Digest) -> Option<bool> {
+        let ran = self.observation.smoke.values().any(|view| {
+            matches!(view, SmokeView::Ended(verdict) if verdict.binding.as_str().contains(child.as_str()))
+        });
+        ran.then(|| self.smoke.get(child).is_none_or(|(code, _)| *code == 0))
     }
 }
