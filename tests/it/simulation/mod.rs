@@ -176,7 +176,6 @@ fn two_live_leaders_without_fences_are_caught() {
     let caught = |report: &Report, what: &str| report.failed.iter().any(|failed| failed.contains(what));
     let (without, _) = duels(DUELS_UNFENCED, neither);
     assert!(caught(&without, "S4: "), "of {} duels without any fence none was caught", without.runs);
-    assert!(caught(&without, "went back"), "no target went back in {} duels without any fence", without.runs);
 }
 
 /// Plays what `TIDEGATE_SIMULATION` names, as a failing run prints it, and tells every request.
