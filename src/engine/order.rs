@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_exact_decimals() {
+    fn sequence_17_numbers_are_exact_decimals() {
         let parse = |text: &str| text.parse::<Decimal>();
         assert!(parse("20260101000000001").unwrap() < parse("20260101000000002").unwrap());
         assert!(parse("9").unwrap() < parse("10").unwrap());

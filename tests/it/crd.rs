@@ -152,7 +152,7 @@ async fn small_set(client: &Client, namespace: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_fresh_set_has_its_defaults_and_was_never_observed() {
+async fn sequence_23_a_fresh_set_has_its_defaults_and_was_never_observed() {
     let Some((client, namespace)) = prepare().await else { return };
     let made = small_set(&client, &namespace).await;
     assert_eq!(made["status"], json!({"observedGeneration": -1}));
@@ -230,7 +230,7 @@ fn full_status() -> ReleaseSetStatus {
 }
 
 #[tokio::test]
-async fn the_server_keeps_every_field_that_is_written_and_lost_ones_are_named() {
+async fn sequence_23_the_server_keeps_every_field_that_is_written_and_lost_ones_are_named() {
     let Some((client, namespace)) = prepare().await else { return };
     let live = small_set(&client, &namespace).await;
     let uri = format!("/apis/tidegate.dev/v1alpha1/namespaces/{namespace}/releasesets/acme/status");

@@ -44,7 +44,7 @@ async fn a_set_is_cheap(upstream: &Url) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cold_check_is_cheap_on_every_registry() {
+async fn sequence_22_a_cold_check_is_cheap_on_every_registry() {
     let (_registry, url) = embedded().await;
     check_is_cheap(&url).await;
     for registry in Registry::start_each(SUITE).await {
@@ -53,7 +53,7 @@ async fn a_cold_check_is_cheap_on_every_registry() {
 }
 
 #[tokio::test]
-async fn a_set_is_cheap_on_the_embedded_registry() {
+async fn sequence_22_a_set_is_cheap_on_the_embedded_registry() {
     let (_registry, url) = embedded().await;
     a_set_is_cheap(&url).await;
 }

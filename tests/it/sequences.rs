@@ -7,19 +7,30 @@ use std::path::{Path, PathBuf};
 
 /// Number and what would go wrong.
 const SEQUENCES: &[(u8, &str)] = &[
+    (1, "a pod that ends well on SIGTERM passes the smoke test"),
     (2, "a report from an old read undoes a commit"),
     (3, "a stale writer moves a target back, makes a deleted one anew, or shares it with another set"),
     (4, "a deleted, restored or recreated set takes its release back or forgets its floor"),
     (5, "a tag moves after the commit, or Flux resolves it by itself"),
     (6, "one ImagePolicy carries several tags, and advisory images ride along"),
+    (7, "a release of nothing is complete"),
     (8, "what was seen once is taken for there"),
     (9, "a policyRef walks backwards"),
     (10, "after a rollback the bad release comes back by itself"),
     (11, "suspend and pin are undone by Flux, or stop half of a release"),
     (12, "the guard admits failed tags and foreign digests, or two sets on one repository refuse each other"),
+    (13, "a steady stream of pushes starves promotion"),
     (14, "a candidate that is gone waits for ever"),
+    (15, "what kept a test from running is taken for a failed test"),
+    (16, "tests of two sets share a Job, or are run without bound"),
+    (17, "tags have no total order, or are read as another image's"),
     (18, "two builds of one tag are blended, or a late platform is an alarm"),
     (19, "a spec edit in mid-flight tears the promoted release"),
+    (20, "status changes with the clock, or grows without bound"),
+    (21, "a dead candidate is looked at as often as a new one"),
+    (22, "looking costs more requests than a registry grants"),
+    (23, "an older CRD drops what is written, or a fresh set is taken for a ready one"),
+    (24, "an unrun test reads as a passed one in CI"),
     (25, "a set waits for what waits for it, or a key that is no variable fails a build"),
 ];
 

@@ -171,7 +171,7 @@ fn a_rendered_status_is_read_back() {
 }
 
 #[test]
-fn time_alone_changes_nothing() {
+fn sequence_20_time_alone_changes_nothing() {
     let (policy, decision) = (policy(), decision());
     let conditions = [report(ConditionType::Ready, false)];
     let targets = reports(TargetState::Failed);
@@ -315,7 +315,7 @@ fn an_unreadable_release_stalls_and_unreadable_detail_is_forgotten() {
 }
 
 #[test]
-fn a_large_status_loses_detail_and_never_the_release() {
+fn sequence_20_a_large_status_loses_detail_and_never_the_release() {
     let mut decision = decision();
     decision.followed = (0..20).map(|index| candidate(&format!("v{index}"), 120)).collect();
     let verdict = |index: u32| SmokeVerdict {

@@ -137,7 +137,7 @@ async fn a_platform_without_a_node_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_of_somebody_else_is_neither_read_nor_replaced() {
+async fn sequence_16_a_job_of_somebody_else_is_neither_read_nor_replaced() {
     let (server, _node) = world(Some(&[]));
     let jobs = Jobs::new(client(&server));
     let set = owner(&server, "acme").await;

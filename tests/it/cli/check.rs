@@ -198,7 +198,7 @@ async fn what_is_held_is_promoted_in_no_case() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn smoke_tests_are_not_run_and_said_so() {
+async fn sequence_24_smoke_tests_are_not_run_and_said_so() {
     let shop = Shop::open().await;
     shop.push_all("main-7");
     let set = shop.release_set("", SMOKE);

@@ -1,8 +1,10 @@
 //! The failure sequences that a careless engine would allow, by their numbers, and the rules that prevent each.
 
 mod named;
+mod nothing;
 mod older_status;
 mod order;
+mod paces;
 mod same_tag;
 mod spec_edits;
 

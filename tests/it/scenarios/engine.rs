@@ -20,6 +20,14 @@ fn engine_alone_plays_every_scenario() {
     super::verdict(Where::Engine, &failures, scenarios.len());
 }
 
+/// Failure sequence 13: a push every two minutes and a sibling that takes twelve must not starve promotion.
+#[test]
+fn sequence_13_a_steady_stream_with_a_slow_sibling_is_promoted() {
+    let scenarios = super::of(Where::Engine);
+    let stream = scenarios.iter().find(|scenario| scenario.name == "steady-stream").expect("it is there");
+    assert_eq!(play(stream), Vec::<String>::new());
+}
+
 fn play(scenario: &Scenario) -> Vec<String> {
     let mut spec = serde_json::to_value(scenario.spec_at("registry.example")).unwrap();
     let policy = |spec: &serde_json::Value, generation| {

@@ -17,7 +17,7 @@ use crate::cluster::probe::ProbeImage;
 const TRAPS: &str = "trap sleep 8s exit 0";
 
 #[tokio::test]
-async fn a_disrupted_pod_says_nothing() {
+async fn sequence_01_a_disrupted_pod_says_nothing() {
     const CASES: [Case; 6] =
         cases![deleted, deleted_unseen, deleted_and_slow, job_deleted, evicted, evicted_again_and_again];
     play(&CASES).await;
@@ -140,7 +140,7 @@ async fn evicted_again_and_again(cluster: &NodeCluster) {
 
 /// On a cluster of its own: the others' pods want the node.
 #[tokio::test]
-async fn a_drained_node_is_no_verdict() {
+async fn sequence_01_a_drained_node_is_no_verdict() {
     if !is_chosen("drained") {
         return;
     }

@@ -17,7 +17,7 @@ use crate::cluster::probe::ProbeImage;
 const NO_NODE_WITHIN: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn what_did_not_run_is_no_verdict() {
+async fn sequence_15_what_did_not_run_is_no_verdict() {
     const CASES: [Case; 4] = cases![image_deleted, no_node, runs_as_root, quota_forbids];
     play(&CASES).await;
 }
