@@ -32,11 +32,13 @@ use story::Story;
 use world::{ALL_FENCES, Fences};
 
 /// Random schedules of one run of the tests; `make soak` does more.
-const SCHEDULES: u64 = 2_000;
+const SCHEDULES: u64 = 500;
 /// Duels of one run of the tests; `TIDEGATE_SEEDS=10000` plays as many as G9 asks for.
-const DUELS: u64 = 2_000;
+const DUELS: u64 = 500;
 /// Duels until a fence that is away must have been missed.
 const DUELS_UNFENCED: u64 = 400;
+/// Every so many-th crash point is tried in one run of the tests, the offset differing by story; `make soak` tries all.
+const CRASH_STRIDE: u64 = 5;
 
 #[expect(clippy::disallowed_methods, reason = "tests read their own settings and time themselves")]
 fn setting(name: &str) -> (Option<String>, SystemTime) {
@@ -50,12 +52,14 @@ fn many(usual: u64) -> (u64, SystemTime) {
 }
 
 /// A run held against the one without faults.
-fn judged(reference: &Outcome, outcome: Outcome, replay: String) -> Told {
+fn judged(story: &Story, reference: &Outcome, outcome: Outcome, replay: String) -> Told {
     let mut broken = outcome.broken.clone();
+    // A backup that is laid over a new object finds it committed already or not yet: both histories are right.
+    let is_exact = !story.name.starts_with("restored");
     if broken.is_empty() {
         let faults: u64 = outcome.injected.values().sum();
         broken.extend(match faults {
-            0 | 1 => oracle::differences(reference, &outcome, faults),
+            0 | 1 if is_exact => oracle::differences(reference, &outcome, faults),
             _ => oracle::differences_in_gist(reference, &outcome),
         });
     }
@@ -90,25 +94,26 @@ fn the_same_seed_gives_the_same_requests() {
 }
 
 #[test]
-fn every_crash_point_of_every_story() {
-    let began = setting("").1;
+fn crash_points_of_every_story() {
+    let (seeds, began) = setting("TIDEGATE_SEEDS");
+    let stride = if seeds.is_some() { 1 } else { CRASH_STRIDE };
     let references = references();
     let mut points = Vec::new();
     for (at, (_, reference)) in references.iter().enumerate() {
-        points.extend(
-            (1..=reference.requests).flat_map(|k| NAMED.iter().take(2).map(move |named| (at, k, *named))),
-        );
+        let tried = (1..=reference.requests).filter(|k| (k + at as u64).is_multiple_of(stride));
+        points.extend(tried.flat_map(|k| NAMED.iter().take(2).map(move |named| (at, k, *named))));
     }
     let report = Report::of(&points, true, |&(at, k, (name, fault))| {
         let (story, reference) = &references[at];
         let replay = format!("story={} crash={k}:{name}", story.name);
-        judged(reference, run(story, Plan::At(k, fault), 0), replay)
+        judged(story, reference, run(story, Plan::At(k, fault), 0), replay)
     });
     let counts: Vec<String> = references
         .iter()
         .map(|(story, reference)| format!("{} {}", story.name, 2 * reference.requests))
         .collect();
-    report.conclude(&format!("{} stories, crash points ({})", references.len(), counts.join(", ")), began);
+    let all = format!("one in {stride} of the crash points of {} stories", references.len());
+    report.conclude(&format!("{all} ({})", counts.join(", ")), began);
 }
 
 /// Found by random schedules, each at one request: a list or the start of a watch that was never answered left the
@@ -148,7 +153,12 @@ fn random_schedules_end_as_without_faults() {
     let report = Report::of(&seeds, true, |&seed| {
         let at = usize::try_from(seed).unwrap() % references.len();
         let (story, reference) = &references[at];
-        judged(reference, run(story, Plan::of(seed), seed), format!("story={} seed={seed}", story.name))
+        judged(
+            story,
+            reference,
+            run(story, Plan::of(seed), seed),
+            format!("story={} seed={seed}", story.name),
+        )
     });
     report.conclude("random schedules", began);
 }
@@ -215,6 +225,6 @@ fn replay() {
             entry.what
         );
     }
-    let told = judged(&reference, outcome, wanted.clone());
+    let told = judged(&story, &reference, outcome, wanted.clone());
     assert!(told.broken.is_empty(), "{}", told.broken.join("\n"));
 }
