@@ -421,26 +421,25 @@ impl World {
 }
 
 impl World {
-    fn image_at(&self, repository: &Repository) -> Option<&ImageName> {
-        let at = |image: &&ImagePolicy| image.place.repository() == Some(repository);
-        self.policy.images.iter().find(at).map(|image| &image.name)
+    /// The images of a repository: several, where templates tell them apart.
+    fn images_at<'a>(&'a self, repository: &'a Repository) -> impl Iterator<Item = &'a ImagePolicy> {
+        self.policy.images.iter().filter(move |image| image.place.repository() == Some(repository))
     }
 
+    /// What is held there under a tag as it stands in the registry, or as `is_it` knows it.
     fn held_at(&self, repository: &Repository, is_it: impl Fn(&Tag, &Pushed) -> bool) -> Option<&Pushed> {
-        let name = self.image_at(repository)?;
-        let mut of_image = self.pushed.iter().filter(|((image, _), _)| image == name);
-        of_image.find(|((_, tag), pushed)| is_it(tag, pushed)).map(|(_, pushed)| pushed)
+        self.images_at(repository).find_map(|image| {
+            let of_image = self.pushed.iter().filter(|((name, _), _)| *name == image.name);
+            let mut rendered = of_image
+                .filter_map(|((_, tag), pushed)| Some((image.tag_template.render(tag.as_str())?, pushed)));
+            rendered.find(|(tag, pushed)| is_it(tag, pushed)).map(|(_, pushed)| pushed)
+        })
     }
 }
 
 impl Truth for World {
     fn pointed_at(&self, repository: &Repository, tag: &Tag) -> Vec<Digest> {
-        // Templates are undone by the policy, which is not asked here: the world holds shared tags.
-        let shared = |known: &Tag| {
-            let image = self.image_at(repository).and_then(|name| self.policy.image(name));
-            image.and_then(|image| image.tag_template.render(known.as_str())).as_ref() == Some(tag)
-        };
-        self.held_at(repository, |known, _| shared(known)).map(Pushed::digest).into_iter().collect()
+        self.held_at(repository, |known, _| known == tag).map(Pushed::digest).into_iter().collect()
     }
 
     fn child(&self, repository: &Repository, index: &Digest, platform: &Platform) -> Option<Digest> {
@@ -448,7 +447,7 @@ impl Truth for World {
     }
 
     fn answers(&self, repository: &Repository) -> bool {
-        self.image_at(repository).is_some_and(|image| !self.refused.contains(image))
+        self.images_at(repository).any(|image| !self.refused.contains(&image.name))
     }
 
     fn passes(&self, _: &Gate, _: &Repository, _: &Platform, child: &Digest) -> Option<bool> {
