@@ -99,7 +99,7 @@ docs: ## Build the documentation of the source; warnings are errors
 	RUSTDOCFLAGS="-D warnings $${RUSTDOCFLAGS:-}" cargo doc --no-deps
 
 .PHONY: soak
-soak: ## Play the simulation for long: make soak SEEDS=200000 (two hours on 2 cores); a failing run prints its replay
+soak: ## Play the simulation for long: make soak SEEDS=200000 (hours); a failing run prints its replay
 	TIDEGATE_SEEDS=$(or $(SEEDS),200000) cargo test --test it simulation:: -- --nocapture --test-threads 1
 
 .PHONY: fuzz

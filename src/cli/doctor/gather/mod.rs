@@ -1,5 +1,5 @@
 //! Reads everything that the checks need, and nothing else does I/O in `doctor`. Whatever cannot be read is a value that
-//! says why. Bounded: each call by its deadline, each part by [`PART_LIMIT`], and no more than [`SETS_MAX`] sets in depth.
+//! says why. Bounded: each call by its deadline, each part by `PART_LIMIT`, and no more than `SETS_MAX` sets in depth.
 
 pub mod installation;
 pub mod place;
