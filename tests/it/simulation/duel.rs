@@ -13,6 +13,7 @@ use tidegate::registry::{Client, Pace};
 use tidegate::telemetry::metrics::Metrics;
 
 use super::fault::Plan;
+use super::line::Entry;
 use super::process::Process;
 use super::run::on_a_runtime;
 use super::stories;
@@ -27,6 +28,8 @@ const SKEW_SECS: i64 = 3_600;
 /// What came of a duel.
 pub struct Duel {
     pub requests: u64,
+    /// Every request, for a replay.
+    pub log: Vec<Entry>,
     pub injected: BTreeMap<&'static str, u64>,
     /// Something was written that must not be.
     pub violations: Vec<String>,
@@ -66,6 +69,7 @@ async fn play(seed: u64, fences: Fences) -> Duel {
     let stuck = until(&world, "main-3 is promoted and carried", || ended(&world, sets)).await.err();
     Duel {
         requests: world.line.sent(),
+        log: world.line.log(),
         injected: world.line.injected(),
         violations: world.witness.violations(),
         stuck,

@@ -68,7 +68,8 @@ struct Letter {
     number: u64,
     fault: Option<Fault>,
     what: String,
-    sent_at: Timestamp,
+    /// When the process had decided to send it.
+    asked_at: Timestamp,
 }
 
 // === impl Line ===
@@ -141,6 +142,9 @@ impl Line {
     async fn admit(&self, process: Process, class: Class, what: String) -> Letter {
         process.awake().await;
         let sent_at = self.0.clock.now();
+        // The writer checked the age of its look before it was stopped, and nobody can check his own pause (found by duel
+        // seed 8714: a tag moved meanwhile; the release was complete when it was looked at).
+        let asked_at = sent_at.checked_sub(process.just_stopped_for()).unwrap_or(sent_at);
         let mut state = self.state();
         state.sent += 1;
         let number = state.sent;
@@ -151,7 +155,7 @@ impl Line {
         let at_millis = sent_at.duration_since(BEGINNING).as_millis();
         state.log.push(Entry { process: process.id, at_millis, what: what.clone(), fault, code: None });
         drop(state);
-        Letter { process, number, fault, what, sent_at }
+        Letter { process, number, fault, what, asked_at }
     }
 
     fn heard(&self, number: u64, code: u16) {
@@ -250,7 +254,7 @@ impl Line {
         let witness = &self.0.witness;
         let request =
             if self.0.fences.revisions { request } else { self.unfenced(&letter.what, request).await? };
-        let sight = witness.before(&letter.what, &letter.process, letter.sent_at);
+        let sight = witness.before(&letter.what, &letter.process, letter.asked_at);
         let reply = service.call(request).await?;
         if !reply.status().is_success() {
             return Ok(reply);

@@ -185,6 +185,21 @@ fn two_live_leaders_without_fences_are_caught() {
     assert!(caught(&without, "S4: "), "of {} duels without any fence none was caught", without.runs);
 }
 
+/// Every request with its fault and its answer.
+fn tell(log: &[line::Entry]) {
+    for (at, entry) in log.iter().enumerate() {
+        let code = entry.code.map_or("-".to_owned(), |code| code.to_string());
+        let fault = entry.fault.map_or(String::new(), |fault| format!("{fault:?}"));
+        println!(
+            "{:>4} {:>7} ms  {}  {code:>3}  {} {fault}",
+            at + 1,
+            entry.at_millis,
+            entry.process,
+            entry.what
+        );
+    }
+}
+
 /// Plays what `TIDEGATE_SIMULATION` names, as a failing run prints it, and tells every request.
 #[test]
 fn replay() {
@@ -193,6 +208,7 @@ fn replay() {
     let seed: u64 = value("seed").map_or(0, |seed| seed.parse().expect("seed is a number"));
     if wanted.starts_with("duel") {
         let duel = duel::duel(seed, ALL_FENCES);
+        tell(&duel.log);
         assert!(
             duel.violations.is_empty() && duel.stuck.is_none(),
             "{:#?} {:?}",
@@ -211,17 +227,7 @@ fn replay() {
     };
     let reference = run(&story, Plan::Nothing, 0);
     let outcome = run(&story, plan, seed);
-    for (at, entry) in outcome.log.iter().enumerate() {
-        let code = entry.code.map_or("-".to_owned(), |code| code.to_string());
-        let fault = entry.fault.map_or(String::new(), |fault| format!("{fault:?}"));
-        println!(
-            "{:>4} {:>7} ms  {}  {code:>3}  {} {fault}",
-            at + 1,
-            entry.at_millis,
-            entry.process,
-            entry.what
-        );
-    }
+    tell(&outcome.log);
     let told = judged(&story, &reference, outcome, wanted.clone());
     assert!(told.broken.is_empty(), "{}", told.broken.join("\n"));
 }

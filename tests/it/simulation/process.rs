@@ -27,8 +27,8 @@ pub struct Process {
     /// Counts from 1: the identity in the lease.
     pub id: u32,
     dead: CancellationToken,
-    /// Until when it is stopped.
-    stopped: Arc<Mutex<Option<Instant>>>,
+    /// From when until when it is stopped, or was.
+    stopped: Arc<Mutex<Option<(Instant, Instant)>>>,
 }
 
 // === impl Process ===
@@ -59,11 +59,18 @@ impl Process {
 
     /// Stops it for so long, as SIGSTOP and SIGCONT do; clocks go on.
     pub fn stop_for(&self, pause: Duration) {
-        *self.stopped.lock().unwrap() = Some(Instant::now() + pause);
+        let now = Instant::now();
+        *self.stopped.lock().unwrap() = Some((now, now + pause));
     }
 
     fn stopped_until(&self) -> Option<Instant> {
-        self.stopped.lock().unwrap().filter(|until| *until > Instant::now())
+        self.stopped.lock().unwrap().map(|(_, until)| until).filter(|until| *until > Instant::now())
+    }
+
+    /// How long it was stopped, where it goes on at this very instant: what it does now it had decided before.
+    pub fn just_stopped_for(&self) -> Duration {
+        let (since, until) = self.stopped.lock().unwrap().unwrap_or((Instant::now(), Instant::now()));
+        if until == Instant::now() { until - since } else { Duration::ZERO }
     }
 
     /// Returns when it is not stopped; never when it is dead.
