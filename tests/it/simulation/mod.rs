@@ -33,8 +33,8 @@ use world::{ALL_FENCES, Fences};
 
 /// Random schedules of one run of the tests; `make soak` does more.
 const SCHEDULES: u64 = 2_000;
-/// Duels of one run of the tests; `TIDEGATE_SEEDS=10000` plays as many as G9 asks for.
-const DUELS: u64 = 2_000;
+/// Duels of one run of the tests (design §9 G9).
+const DUELS: u64 = 10_000;
 /// Duels until a fence that is away must have been missed.
 const DUELS_UNFENCED: u64 = 400;
 
