@@ -28,9 +28,7 @@ use crate::model::Reason;
 use crate::telemetry::kube_call::bounded;
 
 /// Pause before what could not be written is tried again: a Role is mended by hand, and targets wait for it.
-pub const AGAIN: SignedDuration = SignedDuration::from_secs(10);
-/// The same for namespaces without a set that would come by.
-const WAKE_AGAIN: Duration = Duration::from_secs(10);
+pub const AGAIN: Duration = Duration::from_secs(10);
 /// What was in step for so long is read again, should a watch have lost an event: the longest sleep of a set.
 const RESYNC: SignedDuration = SignedDuration::from_mins(10);
 /// Namespaces of deleted sets that wait to be looked at; one that finds no room is found by its ConfigMap's next resync.
@@ -99,7 +97,7 @@ pub async fn run(context: Context, namespace: Option<String>, gone: mpsc::Receiv
     ]);
     let (mut listed, mut failed) = (BTreeSet::new(), BTreeSet::new());
     loop {
-        let due = match tokio::time::timeout(WAKE_AGAIN, wakes.next()).await {
+        let due = match tokio::time::timeout(AGAIN, wakes.next()).await {
             Err(_) => std::mem::take(&mut failed),
             Ok(None) => return std::future::pending().await,
             Ok(Some(Wake::Gone(namespace))) => BTreeSet::from([namespace]),
@@ -146,7 +144,7 @@ fn maps(context: &Context, namespace: Option<&str>) -> BoxStream<'static, Wake> 
     let config = WatchConfig::default()
         .timeout(super::watch::WATCH_SECS)
         .labels(&format!("{GUARD_LABEL}={GUARD_LABEL_VALUE}"));
-    let seen = watcher(api, config).backoff(super::watch::WatchPauses::default()).touched_objects();
+    let seen = watcher(api, config).backoff(super::watch::watch_pauses()).touched_objects();
     wakes_of(seen).boxed()
 }
 

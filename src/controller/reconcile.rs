@@ -51,8 +51,6 @@ const GO_ON: Duration = Duration::from_secs(1);
 const JOB_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 /// Pause before a Job without a pod is looked at again: "no node" and refusals are named within 10 s.
 const PODLESS_AGAIN: SignedDuration = SignedDuration::from_secs(3);
-/// Pause before a guard list that could not be written is tried again.
-const GUARD_AGAIN: Duration = guard::AGAIN.unsigned_abs();
 /// Pause before a set is looked for again that is not there although something woke it: gone, in which case nothing is
 /// found then, or hidden by a server that lags behind or does not serve the kind yet.
 const ABSENT_AGAIN: Duration = Duration::from_secs(10);
@@ -164,7 +162,7 @@ async fn stall(
         context.metrics.sets.set(gauges::labels(&name), gauges::figures(&next));
     }
     // Only an edit mends it, and an edit wakes.
-    Ok(if unguarded.is_some() { Action::requeue(GUARD_AGAIN) } else { Action::await_change() })
+    Ok(if unguarded.is_some() { Action::requeue(guard::AGAIN) } else { Action::await_change() })
 }
 
 // === impl Session ===

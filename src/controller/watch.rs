@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
@@ -11,8 +12,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::controller::{Action, Config as ControllerConfig, Error as ControllerError};
 use kube::runtime::reflector::{ObjectRef, store};
-use kube::runtime::utils::{Backoff, predicates};
-use kube::runtime::watcher::Config as WatchConfig;
+use kube::runtime::utils::predicates;
+use kube::runtime::watcher::{Config as WatchConfig, ExponentialBackoff};
 use kube::runtime::{Controller, Predicate, WatchStreamExt, watcher};
 use kube::{Api, Resource, ResourceExt};
 use tokio::sync::mpsc;
@@ -59,32 +60,13 @@ type Meta = PartialObjectMeta<ReleaseSet>;
 /// Metadata of an object of a kind that we have no types of.
 type Dynamic = PartialObjectMeta<DynamicObject>;
 
-/// How long a watch that fails pauses before it is tried again, until it is well.
-pub(super) struct WatchPauses {
-    next: Duration,
-}
-
-// === impl WatchPauses ===
-
-impl Default for WatchPauses {
-    fn default() -> Self {
-        Self { next: WATCH_PAUSE_MIN }
-    }
-}
-
-impl Iterator for WatchPauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let longer = self.next.saturating_mul(2).min(WATCH_PAUSE_MAX);
-        Some(std::mem::replace(&mut self.next, longer))
-    }
-}
-
-impl Backoff for WatchPauses {
-    fn reset(&mut self) {
-        self.next = WATCH_PAUSE_MIN;
-    }
+/// How long a watch that fails pauses before it is tried again, until it is well: without jitter, see [`WATCH_PAUSE_MAX`].
+pub(super) fn watch_pauses() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(WATCH_PAUSE_MIN)
+        .with_max_delay(WATCH_PAUSE_MAX)
+        .without_max_times()
+        .into()
 }
 
 /// Watches and reconciles until `stop` ends; then finishes what it began.
@@ -101,7 +83,7 @@ pub async fn run(
     let (gone, gone_sets) = mpsc::channel(guard::GONE_MAX);
     let deleted = gone.clone();
     let sets = watcher(scoped::<Meta>(&client, namespace), selected)
-        .backoff(WatchPauses::default())
+        .backoff(watch_pauses())
         .inspect(move |event| {
             if let Ok(watcher::Event::Delete(set)) = event {
                 tell_gone(&deleted, set.namespace());
@@ -242,7 +224,7 @@ fn wakes(
         .flat_map(move |()| {
             watcher(api.clone(), config.clone())
                 .take_while(|event| std::future::ready(!is_kind_gone(event)))
-                .backoff(WatchPauses::default())
+                .backoff(watch_pauses())
                 .touched_objects()
         })
         .filter_map(|object| std::future::ready(object.ok()))

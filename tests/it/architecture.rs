@@ -29,15 +29,21 @@ fn files() -> Vec<PathBuf> {
     names.split_terminator('\0').map(PathBuf::from).filter(|path| root().join(path).is_file()).collect()
 }
 
+/// Path and text of every Rust file below one of `folders`.
+pub fn rust_sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
+    let is_source = |path: &PathBuf| {
+        path.extension() == Some("rs".as_ref()) && folders.iter().any(|folder| path.starts_with(folder))
+    };
+    let text = |path: &Path| std::fs::read_to_string(root().join(path)).expect("sources are UTF-8");
+    files().into_iter().filter(is_source).map(|path| (path.clone(), text(&path))).collect()
+}
+
 #[test]
 fn modules_keep_their_arrows_purity_and_size() {
     let mut sources = 0;
     let mut found = Vec::new();
-    for path in
-        files().iter().filter(|path| path.starts_with("src") && path.extension() == Some("rs".as_ref()))
-    {
-        let text = std::fs::read_to_string(root().join(path)).expect("sources are UTF-8");
-        found.extend(check_file(path, &text));
+    for (path, text) in rust_sources(&["src"]) {
+        found.extend(check_file(&path, &text));
         sources += 1;
     }
     assert!(sources >= 10, "only {sources} source files were found");

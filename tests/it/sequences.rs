@@ -2,8 +2,8 @@
 //! one it holds: `sequence_NN_…`. The test here fails when one has none, or when a number is not in the list.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+
+use crate::architecture::rust_sources;
 
 /// Number and what would go wrong.
 const SEQUENCES: &[(u8, &str)] = &[
@@ -36,23 +36,13 @@ const SEQUENCES: &[(u8, &str)] = &[
 
 /// How many tests hold each number.
 fn held() -> BTreeMap<u8, usize> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders: Vec<PathBuf> = vec![root.join("tests/it"), root.join("src")];
     let mut held = BTreeMap::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                for line in text.lines() {
-                    let name = line.trim_start().trim_start_matches("async ");
-                    let digits = name.strip_prefix("fn sequence_").and_then(|rest| rest.split('_').next());
-                    if let Some(number) = digits.and_then(|digits| digits.parse().ok()) {
-                        *held.entry(number).or_default() += 1;
-                    }
-                }
+    for (_, text) in rust_sources(&["tests/it", "src"]) {
+        for line in text.lines() {
+            let name = line.trim_start().trim_start_matches("async ");
+            let digits = name.strip_prefix("fn sequence_").and_then(|rest| rest.split('_').next());
+            if let Some(number) = digits.and_then(|digits| digits.parse().ok()) {
+                *held.entry(number).or_default() += 1;
             }
         }
     }

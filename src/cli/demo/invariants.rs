@@ -29,8 +29,9 @@ struct Seen {
     highest: i64,
 }
 
-/// The registry at the instant of a write: look and write lie within 5 s of each other, and scenarios push nothing then.
-struct Instant<'a>(&'a RegistryServer);
+/// An embedded registry as it is now. At a write it is the truth of a scenario: look and write lie within 5 s of each other,
+/// and scenarios push nothing then.
+pub struct Instant<'a>(pub &'a RegistryServer);
 
 // === impl Invariants ===
 

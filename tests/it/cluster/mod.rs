@@ -19,8 +19,23 @@ pub mod story;
 pub mod tools;
 pub mod watched;
 
+use std::time::Duration;
+
 mod node_selftest;
 mod selftest;
+
+/// Looks every `pace` until something is found; `None` when `deadline` passes first.
+pub async fn poll<T>(deadline: Duration, pace: Duration, look: impl AsyncFn() -> Option<T>) -> Option<T> {
+    let found = async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(pace).await;
+        }
+    };
+    tokio::time::timeout(deadline, found).await.ok()
+}
 
 /// Installs the TLS provider that kube and reqwest look for; harmless when one is there.
 pub fn install_crypto() {

@@ -22,6 +22,7 @@ use super::helm::{Helm, RELEASE};
 use super::image::Source;
 use super::moves::Moves;
 use crate::cluster::node::NodeCluster;
+use crate::cluster::poll;
 use crate::cluster::probe::ProbeImage;
 use crate::cluster::push::Pusher;
 use crate::cluster::tools::{Tools, skip};
@@ -188,16 +189,10 @@ impl World {
 
     /// Waits for something that nothing watches.
     pub async fn poll<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-        let waited = tokio::time::timeout(DEADLINE, async {
-            loop {
-                if let Some(found) = look().await {
-                    return found;
-                }
-                tokio::time::sleep(PACE).await;
-            }
-        });
-        let Ok(found) = waited.await else { panic!("{what}: never\n{}", self.controllers_said().await) };
-        found
+        match poll(DEADLINE, PACE, look).await {
+            Some(found) => found,
+            None => panic!("{what}: never\n{}", self.controllers_said().await),
+        }
     }
 
     /// Waits until the smoke test of a candidate runs.

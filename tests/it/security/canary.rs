@@ -15,6 +15,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tidegate::embedded::image::{ImageDescription, ImagePlatform, Index};
 use tidegate::embedded::registry::{Auth, Credentials, Habit, On, Options, RegistryServer, Reply, Rule};
+use tidegate::invariants::s8_no_secret;
 use tidegate::telemetry::clock::Clock;
 
 use crate::cluster::certificates::Authority;
@@ -107,7 +108,11 @@ fn forms(canary: &str) -> Vec<String> {
 }
 
 fn found_in<'a>(canaries: &'a [String], place: &str, text: &str) -> Vec<String> {
-    let leaks = |canary: &&'a String| forms(canary).iter().any(|form| text.contains(form.as_str()));
+    let leaks = |canary: &&'a String| {
+        let forms = forms(canary);
+        let forms: Vec<&str> = forms.iter().map(String::as_str).collect();
+        !s8_no_secret(place, text, &forms).is_empty()
+    };
     canaries.iter().filter(leaks).map(|canary| format!("{canary} in {place}")).collect()
 }
 

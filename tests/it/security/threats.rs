@@ -2,24 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::architecture::rust_sources;
 
 /// Names of all functions under `tests/it` and `src` that are tests.
 fn tests() -> BTreeSet<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders: Vec<PathBuf> = vec![root.join("tests/it"), root.join("src")];
-    let mut found = BTreeSet::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.extend(tests_of(&fs::read_to_string(&path).unwrap()));
-            }
-        }
-    }
-    found
+    rust_sources(&["tests/it", "src"]).iter().flat_map(|(_, text)| tests_of(text)).collect()
 }
 
 /// A function right after an attribute that makes it a test, or inside `proptest!`, where it follows an attribute too.

@@ -183,6 +183,13 @@ fn hands() -> Vec<Story> {
     ]
 }
 
+/// After a backup of the first release's status the second one was promoted.
+fn with_backup(then: impl IntoIterator<Item = Act>) -> Vec<Act> {
+    let before =
+        [Push("main-1", BOTH), Promoted("main-1", 1), Note, Push("main-2", BOTH), Promoted("main-2", 2)];
+    before.into_iter().chain(then).collect()
+}
+
 fn lost_status() -> Vec<Story> {
     vec![
         story(
@@ -202,54 +209,24 @@ fn lost_status() -> Vec<Story> {
             json!({"deletionPolicy": "Delete"}),
             vec![Push("main-1", BOTH), Promoted("main-1", 1), Recreate, Promoted("main-1", 1)],
         ),
-        story(
-            "restored-older",
-            json!({}),
-            vec![
-                Push("main-1", BOTH),
-                Promoted("main-1", 1),
-                Note,
-                Push("main-2", BOTH),
-                Promoted("main-2", 2),
-                Recreate,
-                Restore(0),
-                Promoted("main-2", 3),
-            ],
-        ),
+        story("restored-older", json!({}), with_backup([Recreate, Restore(0), Promoted("main-2", 3)])),
         // Found by a random schedule: the status came back after targets were read for a set without one.
         story(
             "restored-late",
             json!({}),
-            vec![
-                Push("main-1", BOTH),
-                Promoted("main-1", 1),
-                Note,
-                Push("main-2", BOTH),
-                Promoted("main-2", 2),
-                Outage(true),
-                Recreate,
-                Pass(12),
-                Restore(0),
-                Outage(false),
-                Promoted("main-2", 3),
-            ],
+            with_backup([Outage(true), Recreate, Pass(12), Restore(0), Outage(false), Promoted("main-2", 3)]),
         ),
         story(
             "restored-gone",
             json!({}),
-            vec![
-                Push("main-1", BOTH),
-                Promoted("main-1", 1),
-                Note,
-                Push("main-2", BOTH),
-                Promoted("main-2", 2),
+            with_backup([
                 DeleteTag("worker", "main-2"),
                 Recreate,
                 Restore(0),
                 Pass(15),
                 Push("main-3", BOTH),
                 Promoted("main-3", 3),
-            ],
+            ]),
         ),
     ]
 }

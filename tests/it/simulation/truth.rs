@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use serde_json::Value;
+use tidegate::cli::demo::invariants::Instant;
 use tidegate::embedded::node::EXIT_CODE_LABEL;
 use tidegate::embedded::registry::RegistryServer;
 use tidegate::engine::policy::Gate;
@@ -79,15 +79,7 @@ impl Truth for Truthful<'_> {
     }
 
     fn child(&self, repository: &Repository, index: &Digest, platform: &Platform) -> Option<Digest> {
-        let (_, bytes) = self.past.registry.manifest(repository.path(), &index.to_string())?;
-        let index: Value = serde_json::from_slice(&bytes).ok()?;
-        let child = index["manifests"].as_array()?.iter().find(|child| {
-            let text = |key: &str| child["platform"][key].as_str().unwrap_or_default();
-            format!("{}/{}", text("os"), text("architecture")) == platform.to_string()
-        })?;
-        let digest = child["digest"].as_str()?;
-        self.past.registry.manifest(repository.path(), digest)?;
-        digest.parse().ok()
+        Instant(&self.past.registry).child(repository, index, platform)
     }
 
     fn answers(&self, _repository: &Repository) -> bool {

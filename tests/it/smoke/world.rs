@@ -21,6 +21,7 @@ use super::gates::{gate_saying, runs, verdict_on};
 use super::seen::Seen;
 use crate::cluster::chart::{Account, Chart};
 use crate::cluster::node::NodeCluster;
+use crate::cluster::poll;
 use crate::cluster::probe::ProbeImage;
 use crate::cluster::push::Pusher;
 use crate::cluster::server::{Server, folder, free_port};
@@ -252,17 +253,9 @@ impl World {
 
     /// Waits for something that nothing watches.
     pub async fn poll<T>(&self, what: &str, look: impl AsyncFn() -> Option<T>) -> T {
-        let waited = tokio::time::timeout(DEADLINE, async {
-            loop {
-                if let Some(found) = look().await {
-                    return found;
-                }
-                tokio::time::sleep(PACE).await;
-            }
-        });
-        match waited.await {
-            Ok(found) => found,
-            Err(_) => {
+        match poll(DEADLINE, PACE, look).await {
+            Some(found) => found,
+            None => {
                 let status = serde_json::to_string_pretty(&self.status().await).unwrap();
                 let log = self.controller.as_ref().map(Server::log_tail).unwrap_or_default();
                 panic!("{what}: never\n{status}\nthe controller said:\n{log}");
