@@ -180,17 +180,17 @@ async fn sets_that_are_well_are_not_delayed_by_a_registry_that_never_answers() {
     let alone = p99(releases_beside(0).await);
     for silent in [50, 200] {
         let took = releases_beside(silent).await;
-        let (first, beside) = (took[0], p99(took.clone()));
+        let (longest, beside) = (took.iter().copied().max().unwrap_or_default(), p99(took.clone()));
         say_once(format!(
-            "L4: p99 of {} releases beside {silent} sets of a silent registry {} ms (the first {} ms), alone {} ms",
+            "L4: p99 of {} releases beside {silent} sets of a silent registry {} ms (the longest {} ms), alone {} ms",
             took.len(),
             beside.as_millis(),
-            first.as_millis(),
+            longest.as_millis(),
             alone.as_millis()
         ));
-        // Sets that a controller cannot work on all at once keep others waiting until the breaker opens: once.
-        let most = if silent < usize::from(CONCURRENCY) { beside } else { BREAKER_OPENS };
-        assert!(took[1..].iter().all(|took| *took <= beside) && first <= most.max(2 * alone), "{took:?}");
+        // Sets that a controller cannot work on all at once keep others waiting until the breaker opens: once, at its start.
+        let most = if silent < usize::from(CONCURRENCY) { 2 * alone } else { BREAKER_OPENS };
+        assert!(longest <= most, "{took:?}");
         let span = |took: Duration| SignedDuration::try_from(took).unwrap();
         assert_eq!(l4_not_delayed(span(beside), span(alone)), None, "beside {silent}");
     }
