@@ -282,7 +282,13 @@ fn look(request: &Request<'_>, timeout: Duration, context: &Context) -> Result<(
         let mut access = BTreeMap::new();
         let judged = async {
             access = request.access(context).await;
-            let eyes = Eyes { registry: &client, access: &access, depth: request.depth(), clock: &clock };
+            let eyes = Eyes {
+                registry: &client,
+                access: &access,
+                depth: request.depth(),
+                clock: &clock,
+                line: None,
+            };
             eyes.judge(&request.asked, &mut observation).await
         };
         // What was seen so far is judged all the same; the rest is Unknown.
@@ -290,7 +296,8 @@ fn look(request: &Request<'_>, timeout: Duration, context: &Context) -> Result<(
             return Ok((decide(&request.asked, &observation, clock.now()), true));
         };
         // Tests have limits of their own.
-        let eyes = Eyes { registry: &client, access: &access, depth: request.depth(), clock: &clock };
+        let eyes =
+            Eyes { registry: &client, access: &access, depth: request.depth(), clock: &clock, line: None };
         let mut say = |text: &str| context.printer.note(text);
         Ok((request.tested(&eyes, &mut observation, decision, &mut say).await?, false))
     })

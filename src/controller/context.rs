@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::runtime::events::{Recorder, Reporter};
 
+use crate::controller::confirm_line::ConfirmLine;
 use crate::controller::flux::index::FluxIndex;
 use crate::controller::guard::GuardRoom;
 use crate::controller::leader::Leadership;
@@ -41,6 +42,8 @@ pub struct Context {
     pub recorder: Recorder,
     /// Room for sets that look at one registry.
     pub look_room: LookRoom,
+    /// Whose confirming look it is at each registry.
+    pub confirm_line: ConfirmLine,
     /// Room for smoke tests in this process.
     pub smoke_room: SmokeRoom,
     /// Most smoke tests of one set at once.
@@ -130,6 +133,7 @@ impl Context {
             metrics,
             recorder,
             look_room: LookRoom::default(),
+            confirm_line: ConfirmLine::default(),
             smoke_room: SmokeRoom::new(SMOKE_RUNNING_ALL_MAX.into()),
             smoke_running_max: SMOKE_RUNNING_MAX.into(),
             flux_index: FluxIndex::default(),

@@ -2,12 +2,15 @@
 //! controller and the command line.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::LazyLock;
 
 use futures::StreamExt;
 use futures::stream;
 use jiff::Timestamp;
 
+use crate::controller::confirm_line::{ConfirmLine, TURN_MAX};
+use crate::controller::look_room;
 use crate::engine::decide;
 use crate::engine::decision::{Answer, Check, Checked, Decision, Question};
 use crate::engine::observation::Observation;
@@ -34,6 +37,8 @@ pub struct Eyes<'a> {
     pub depth: Depth,
     /// When it is.
     pub clock: &'a Clock,
+    /// In which confirming looks wait for their turn, where several sets are looked at.
+    pub line: Option<&'a ConfirmLine>,
 }
 
 // === impl Eyes ===
@@ -47,9 +52,23 @@ impl Eyes<'_> {
             if decision.ask.is_empty() {
                 return decision;
             }
-            self.answer_all(policy, observation, decision.ask, None).await;
+            match self.line.filter(|_| decision.ask.iter().any(is_confirming)) {
+                None => self.answer_all(policy, observation, decision.ask, None).await,
+                Some(line) => self.answer_in_turn(line, policy, observation).await,
+            }
         }
         decide(policy, observation, self.clock.now())
+    }
+
+    /// Asks what is to be asked when the turn has come, which may be other than what was before.
+    async fn answer_in_turn(&self, line: &ConfirmLine, policy: &Policy, observation: &mut Observation) {
+        let turn = line.enter(&look_room::hosts(policy)).await;
+        let asks = decide(policy, observation, self.clock.now()).ask;
+        let mut answering = pin!(self.answer_all(policy, observation, asks, None));
+        if tokio::time::timeout(TURN_MAX, &mut answering).await.is_err() {
+            drop(turn);
+            answering.await;
+        }
     }
 
     /// Looks once at everything there is to see, and judges it: a dry-run. Nothing is confirmed, because nothing
@@ -58,7 +77,7 @@ impl Eyes<'_> {
         let now = self.clock.now();
         let unconfirmed = |observation: &Observation| {
             let mut decision = decide(policy, observation, now);
-            decision.ask.retain(|question| !matches!(question, Question::Confirm { .. }));
+            decision.ask.retain(|question| !is_confirming(question));
             decision
         };
         for _ in 1..ROUNDS_MAX {
@@ -168,6 +187,10 @@ impl Eyes<'_> {
         let doubt = Doubt::new(DoubtKind::Protocol, format!("image {image} is not in the spec any more"));
         Sighted { asked_at: self.clock.now(), sighting: Sighting::Unknown(doubt) }
     }
+}
+
+fn is_confirming(question: &Question) -> bool {
+    matches!(question, Question::Confirm { .. })
 }
 
 fn as_of<T>(sighted: Sighted<T>, one_instant: Option<Timestamp>) -> Sighted<T> {
@@ -312,7 +335,8 @@ spec:
     async fn a_dry_run_asks_nothing_twice_however_slow_the_registry() {
         let (paper, access) = (Paper::default(), BTreeMap::new());
         let clock = Clock::following_tokio(jiff::Timestamp::UNIX_EPOCH);
-        let eyes = Eyes { registry: &paper, access: &access, depth: Depth::Configs, clock: &clock };
+        let eyes =
+            Eyes { registry: &paper, access: &access, depth: Depth::Configs, clock: &clock, line: None };
         let decision = eyes.judge(&policy(SET), &mut Observation::default()).await;
         assert_eq!(decision.followed[0].phase, Phase::Partial);
         assert_eq!(
@@ -332,7 +356,8 @@ spec:
     async fn a_dry_run_confirms_nothing_and_grants_nothing() {
         let (paper, access) = (Paper::default(), BTreeMap::new());
         let clock = Clock::following_tokio(jiff::Timestamp::UNIX_EPOCH);
-        let eyes = Eyes { registry: &paper, access: &access, depth: Depth::Configs, clock: &clock };
+        let eyes =
+            Eyes { registry: &paper, access: &access, depth: Depth::Configs, clock: &clock, line: None };
         let policy = policy(&SET.replace("acme/absent", "acme/present"));
         let decision = eyes.judge(&policy, &mut Observation::default()).await;
         assert_eq!(decision.followed[0].phase, Phase::Confirming);

@@ -3,6 +3,7 @@
 //! Watch events only wake ([`watch`]); a reconcile reads everything it acts upon ([`reconcile`]). Every call to
 //! the API server has a deadline and no automatic retry ([`context`]); the status has one writer ([`live`]).
 
+pub mod confirm_line;
 pub mod context;
 pub mod credentials;
 pub mod deletion;

@@ -246,6 +246,7 @@ impl<'a> Session<'a> {
             access: &access,
             depth: Depth::Configs,
             clock: &self.context.clock,
+            line: Some(&self.context.confirm_line),
         };
         let mut decision = decide(&self.policy, &self.observation, self.context.clock.now());
         if !decision.ask.is_empty() {

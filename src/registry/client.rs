@@ -162,7 +162,7 @@ impl Client {
         repository: &Repository,
         digest: &Digest,
     ) -> Result<(), Absence> {
-        let place = Place::new(access, repository)?;
+        let place = Place::new(access, repository)?.confirming();
         let session = Session { shared: &self.shared, place: &place };
         let subject = place.digest_name(digest);
         if session.head(digest.as_str(), &subject).await? == *digest {
@@ -238,7 +238,9 @@ impl Registry for Client {
     ) -> BoxFuture<'a, Sighting<Digest>> {
         async move {
             match Place::new(access, repository) {
-                Ok(place) => head_tag(Session { shared: &self.shared, place: &place }, tag).await,
+                Ok(place) => {
+                    head_tag(Session { shared: &self.shared, place: &place.confirming() }, tag).await
+                }
                 Err(doubt) => Sighting::Unknown(doubt),
             }
         }
@@ -262,7 +264,9 @@ impl Registry for Client {
     ) -> BoxFuture<'a, Vec<Sighting<()>>> {
         async move {
             match Place::new(access, repository) {
-                Ok(place) => Session { shared: &self.shared, place: &place }.head_blobs(images).await,
+                Ok(place) => {
+                    Session { shared: &self.shared, place: &place.confirming() }.head_blobs(images).await
+                }
                 Err(doubt) => images.iter().map(|_| Sighting::Unknown(doubt.clone())).collect(),
             }
         }

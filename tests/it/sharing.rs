@@ -61,8 +61,13 @@ spec:
         tokio::time::sleep(begins_after).await;
         let mut observation = Observation::default();
         let mut committed = None;
-        let eyes =
-            Eyes { registry: &self.client, access: &self.access, depth: Depth::Configs, clock: &self.clock };
+        let eyes = Eyes {
+            registry: &self.client,
+            access: &self.access,
+            depth: Depth::Configs,
+            clock: &self.clock,
+            line: None,
+        };
         while self.clock.now() < Self::end() {
             let mut decision = eyes.decide(&self.policy, &mut observation).await;
             let now = self.clock.now();

@@ -28,6 +28,7 @@ pub(crate) struct Place<'a> {
     pub(crate) fingerprint: Fingerprint,
     /// When the look ends.
     deadline: Mutex<Instant>,
+    is_confirming: bool,
     pub(crate) route: Arc<Route>,
 }
 
@@ -54,7 +55,14 @@ impl<'a> Place<'a> {
             Doubt::new(DoubtKind::Auth, format!("{host} was not asked for {repository}: {why}"))
         })?;
         let deadline = Mutex::new(Instant::now() + LOOK_LIMIT);
-        Ok(Self { access, repository, base, fingerprint, deadline, route: Arc::new(route) })
+        let is_confirming = false;
+        Ok(Self { access, repository, base, fingerprint, deadline, is_confirming, route: Arc::new(route) })
+    }
+
+    /// The same place; its requests belong to a confirming look, which is worth nothing after 5 s (design §4 Commit): they go
+    /// before those of looks that can wait.
+    pub(crate) fn confirming(self) -> Self {
+        Self { is_confirming: true, ..self }
     }
 
     /// Whose turn a request of this look is, and until when.
@@ -62,7 +70,7 @@ impl<'a> Place<'a> {
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         let asker = self.access.asker.clone().unwrap_or_default();
         let own_way = route::own_way(self.access);
-        Turn { asker, identity: self.fingerprint, own_way, deadline }
+        Turn { asker, identity: self.fingerprint, own_way, is_confirming: self.is_confirming, deadline }
     }
 
     /// Gives the look its whole time again: a list of hundreds of pages that all come is in no trouble.

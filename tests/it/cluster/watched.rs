@@ -38,7 +38,7 @@ impl Watched {
     /// Looks, decides and commits until nothing is left to do now.
     pub async fn reconcile(&mut self, registry: &dyn Registry, clock: &Clock) {
         loop {
-            let eyes = Eyes { registry, access: &self.access, depth: Depth::Configs, clock };
+            let eyes = Eyes { registry, access: &self.access, depth: Depth::Configs, clock, line: None };
             let decision = eyes.decide(&self.policy, &mut self.observation).await;
             let record = &mut self.observation.record;
             record.verdicts.clone_from(&decision.verdicts);

@@ -65,6 +65,10 @@ struct World {
 impl World {
     /// A running controller and no set.
     fn start() -> Self {
+        Self::paced(20)
+    }
+
+    fn paced(rps: u32) -> Self {
         let clock = Clock::following_tokio("2026-11-21T10:00:00Z".parse().unwrap());
         let api = ApiServer::new(clock.clone());
         api.register_crd(serde_json::to_value(crd::crd()).unwrap()).unwrap();
@@ -93,7 +97,7 @@ impl World {
             Box::pin(work) as _
         });
         let client = Registry::new(clock.clone())
-            .paced_by(Pace { seed: Some(1), ..Pace::default() })
+            .paced_by(Pace { seed: Some(1), ..Pace::per_second(rps.try_into().unwrap()) })
             .in_process(answer);
         let metrics = Metrics::default();
         let context = Context::new(Client::new(slow, NAMESPACE), Arc::new(client), clock, metrics.clone());
@@ -107,7 +111,7 @@ impl World {
         let images = ["app", "worker"]
             .map(|image| json!({"name": image, "repository": format!("{host}/{name}/{image}")}));
         let spec = json!({
-            "interval": "10s",
+            "interval": "1m",
             "images": images,
             "registry": {"insecure": true},
             "candidates": {
@@ -193,5 +197,34 @@ async fn sets_that_are_well_are_not_delayed_by_a_registry_that_never_answers() {
         assert_eq!(l4_not_delayed(span(beside), span(alone)), None, "beside {silent}: {took:?}");
         // One at most waits, for a place that a registry of which nothing is known yet has taken.
         assert!(longest <= alone + FOUND_OUT, "beside {silent}: {took:?}");
+    }
+}
+
+/// Found while [`sets_that_are_well_are_not_delayed_by_a_registry_that_never_answers`] was built: sets that were complete at
+/// once shared the pace of their registry in their confirming looks, none was answered within 5 s, and all began anew.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_at_the_pace_of_its_registry_is_promoted() {
+    for (count, requests_per_second) in [(80_u32, 20_u32), (300, 500)] {
+        let world = World::paced(requests_per_second);
+        for number in 0..count {
+            for image in ["app", "worker"] {
+                let push = json!({"image": image, "tag": "main-1", "runsFor": "0s"});
+                let index = index_of(&serde_json::from_value::<Push>(push).unwrap());
+                world.registry.push_index(&format!("well-{number}/{image}"), Some("main-1"), &index);
+            }
+            world.create(&format!("well-{number}"), WELL).await;
+        }
+        let began = Instant::now();
+        // A set asks about thirty times, and may come round a second time when a candidate is confirmed late.
+        let limit = Duration::from_secs(u64::from(2 * 30 * count / requests_per_second));
+        let done = || (0..count).filter(|number| world.promoted(&format!("well-{number}")).is_some()).count();
+        while done() < count as usize {
+            assert!(began.elapsed() < limit, "{} of {count} after {limit:?}", done());
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        println!(
+            "L1: {count} sets of one registry at {requests_per_second} requests a second promoted within {:?}",
+            began.elapsed()
+        );
     }
 }

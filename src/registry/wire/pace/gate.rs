@@ -252,11 +252,11 @@ impl State {
     }
 
     fn line_up(&mut self, waiter: Waiter) -> Result<(), Held> {
-        let asker = Arc::clone(&waiter.turn.asker);
-        let Err(waiter) = self.queue.push(&asker, waiter) else { return Ok(()) };
+        let (asker, is_first) = (Arc::clone(&waiter.turn.asker), waiter.turn.is_confirming);
+        let Err(waiter) = self.queue.push(&asker, is_first, waiter) else { return Ok(()) };
         // Those that gave up make room.
         self.queue.take_if(|waiter| waiter.answer.is_closed());
-        self.queue.push(&asker, waiter).map_err(|_| Held::Crowded)
+        self.queue.push(&asker, is_first, waiter).map_err(|_| Held::Crowded)
     }
 
     /// Takes out of the line who is refused, while there is a pause or trouble. Pull limits are looked at when

@@ -74,6 +74,8 @@ pub(crate) struct Turn {
     /// A proxy or CA that the asker brought along; `None` is the common way. What comes that way is not the
     /// host's own word: a proxy that answers 429 for everything pauses nobody who asks without it.
     pub(crate) own_way: Option<Fingerprint>,
+    /// It goes before those that can wait.
+    pub(crate) is_confirming: bool,
     /// When the look ends.
     pub(crate) deadline: Instant,
 }
@@ -226,8 +228,13 @@ mod tests {
         });
         let pacer = Pacer::new(Pace::default(), clock, Some(observer));
         let identity = crate::registry::Access::default().credentials.fingerprint();
-        let turn =
-            || Turn { asker: "a/b".into(), identity, own_way: None, deadline: Instant::now() + LOOK_LIMIT };
+        let turn = || Turn {
+            asker: "a/b".into(),
+            identity,
+            own_way: None,
+            is_confirming: false,
+            deadline: Instant::now() + LOOK_LIMIT,
+        };
         let url = |number: usize| format!("https://r{number}.io/v2/").parse::<Url>().unwrap();
         let paused = pacer.admit(&url(0), &turn(), false).await.unwrap();
         let mut headers = HeaderMap::new();
