@@ -55,6 +55,11 @@ impl Past {
         self.state().tags.entry(key).or_default().push((self.clock.now(), now));
     }
 
+    /// The registry answered nothing, once.
+    pub fn was_silent(&self) -> bool {
+        self.state().answers.iter().any(|(_, answers)| !answers)
+    }
+
     /// The registry answers from now on, or does not.
     pub fn note_answers(&self, answers: bool) {
         let at = self.clock.now();
