@@ -188,7 +188,7 @@ impl Line {
     /// The registry is in trouble from now on, for a while.
     fn cast(&self, spell: Spell) {
         let line = self.clone();
-        let (trouble, hides) = (spell.trouble, spell.trouble.hides_everything());
+        let (trouble, hides) = (spell.trouble, spell.trouble.hides_everything(self.ends().lock));
         trouble.begin(&self.ends().registry, self.ends().lock);
         if hides {
             self.ends().past.note_answers(false);

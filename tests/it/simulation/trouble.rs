@@ -162,18 +162,13 @@ impl Trouble {
         }
     }
 
-    /// Nothing at all can be told while it lasts.
-    pub fn hides_everything(self) -> bool {
-        matches!(
-            self,
-            Self::Throttled(_)
-                | Self::Down(_)
-                | Self::Forbidden
-                | Self::WebPage
-                | Self::TokenServerDown
-                | Self::TokensRefused
-                | Self::TokenWebPage
-        )
+    /// Nothing at all can be told while it lasts. All tokens are revoked when it begins.
+    pub fn hides_everything(self, lock: Lock) -> bool {
+        match self {
+            Self::Throttled(_) | Self::Down(_) | Self::Forbidden | Self::WebPage => true,
+            Self::TokenServerDown | Self::TokensRefused | Self::TokenWebPage => lock != Lock::Password,
+            _ => false,
+        }
     }
 
     /// How long it may last. A candidate of which everything is Missing for an interval is Gone, and comes back when it is

@@ -19,9 +19,9 @@ use super::world::{HOLE, SET, World};
 use super::{oracle, references, setting, stories};
 
 /// Stories in which troubles begin at every part.
-const STORIES: [&str; 2] = ["first-promotion", "tokens-expire"];
+const STORIES: [&str; 2] = ["two-releases", "tokens-expire"];
 /// Each trouble begins at one of so many requests, another one than the next trouble's: all of them would take minutes.
-const SPARSE: u64 = 3;
+const SPARSE: u64 = 5;
 /// How long a trouble lasts there, unless it may not.
 const LASTS: Duration = Duration::from_secs(20);
 
