@@ -9,6 +9,9 @@ use super::trouble::Spell;
 /// Sets the dice of troubles apart from those of single requests.
 const SPELLS_APART: u64 = 0x5EA_50FA;
 
+/// One of so many requests is late where stops at targets are what is looked at.
+const SELDOM: u64 = 40;
+
 /// Faults by chance.
 #[derive(Clone, Debug)]
 pub struct Chance {
@@ -20,6 +23,8 @@ pub struct Chance {
     ends_left: u32,
     /// Requests are late and processes stop; nothing else happens.
     is_late_only: bool,
+    /// Processes stop where they are about to write over a target.
+    at_targets: bool,
     /// Of so many requests in a row each meets the same answer: a storm.
     storm: Option<(u64, Fault)>,
     /// Troubles of the registry that are still to come, in order.
@@ -40,15 +45,26 @@ impl Chance {
         let count = if seed.is_multiple_of(3) { 0 } else { dice.u32(1..4) };
         let mut spells: Vec<Spell> = (0..count).map(|_| Spell::by_chance(&mut dice, until)).collect();
         spells.sort_by_key(|spell| spell.from);
-        Self { rng, one_of, until, ends_left, is_late_only: false, storm: None, spells: spells.into() }
+        Self {
+            rng,
+            one_of,
+            until,
+            ends_left,
+            is_late_only: false,
+            at_targets: false,
+            storm: None,
+            spells: spells.into(),
+        }
     }
 
     /// Requests that are late and processes that stop.
-    pub fn of_delays(seed: u64) -> Self {
+    pub fn of_delays(seed: u64, at_targets: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let one_of = rng.choice([2, 4, 8]).unwrap_or(4);
+        let often = rng.choice([2, 4, 8]).unwrap_or(4);
+        // Who stopped is to be overtaken by who did not.
+        let one_of = if at_targets { SELDOM } else { often };
         let (until, spells) = (u64::MAX, VecDeque::new());
-        Self { rng, one_of, until, ends_left: 0, is_late_only: true, storm: None, spells }
+        Self { rng, one_of, until, ends_left: 0, is_late_only: true, at_targets, storm: None, spells }
     }
 
     /// The next trouble, once its request or a later one is sent.
@@ -67,7 +83,7 @@ impl Chance {
         self.spells.clear();
     }
 
-    pub fn fault(&mut self, number: u64, class: Class) -> Option<Fault> {
+    pub fn fault(&mut self, number: u64, class: Class, what: &str) -> Option<Fault> {
         if number > self.until {
             return None;
         }
@@ -76,6 +92,9 @@ impl Chance {
                 return Some(fault);
             }
             self.storm = None;
+        }
+        if self.at_targets && what.starts_with("PUT") && what.contains("/configmaps/") && self.rng.bool() {
+            return Some(Fault::Stop(Form::Lost, Duration::from_secs(self.rng.u64(20..60))));
         }
         if self.rng.u64(0..self.one_of) > 0 {
             return None;

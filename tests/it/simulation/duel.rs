@@ -23,6 +23,18 @@ use super::world::{NAMESPACE, SET, World};
 /// The other set, which wants the same target.
 const RIVAL: &str = "rival";
 
+/// How long one push is waited for before the next.
+const CARRIED_WITHIN: Duration = Duration::from_secs(45);
+
+/// How a duel goes on after a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// At once: mostly the last release alone is ever carried by the target.
+    InARow,
+    /// When the target carries it: the target is written over each time.
+    EachCarried,
+}
+
 /// What came of a duel.
 pub struct Duel {
     pub requests: u64,
@@ -36,13 +48,14 @@ pub struct Duel {
 }
 
 /// Plays one duel. Everything comes from the seed: every third world holds two sets that want one target.
-pub fn duel(seed: u64, fences: Fences) -> Duel {
-    on_a_runtime(seed, play(seed, fences))
+pub fn duel(seed: u64, fences: Fences, length: Length) -> Duel {
+    on_a_runtime(seed, play(seed, fences, length))
 }
 
-async fn play(seed: u64, fences: Fences) -> Duel {
+async fn play(seed: u64, fences: Fences, length: Length) -> Duel {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let mut world = World::new(Plan::of_delays(seed), Lock::Open, fences);
+    let plan = Plan::of_delays(seed, length == Length::EachCarried);
+    let mut world = World::new(plan, Lock::Open, fences);
     let spec = stories::spec(json!({}));
     let sets: &[&'static str] = if seed.is_multiple_of(3) { &[SET, RIVAL] } else { &[SET] };
     for set in sets {
@@ -57,6 +70,11 @@ async fn play(seed: u64, fences: Fences) -> Duel {
             Step::Push(tag) => {
                 for image in ["app", "worker"] {
                     world.push(&Act::pushed(image, tag, 0));
+                }
+                if length == Length::EachCarried {
+                    let carried = until(&world, tag, || carries(&world, tag));
+                    // A pin may keep it away.
+                    let _ = tokio::time::timeout(CARRIED_WITHIN, carried).await;
                 }
             }
             Step::Repush(tag) => world.push(&Act::pushed("worker", tag, 1)),
@@ -138,7 +156,9 @@ fn start(
 fn ended(world: &World, sets: &[&str]) -> bool {
     let promoted =
         |set: &&str| world.set(set).is_some_and(|set| set["status"]["promoted"]["tag"] == "main-3");
-    let carried =
-        world.target("acme-release").is_some_and(|target| target["data"]["RELEASE_TAG"] == "main-3");
-    carried && sets.iter().all(promoted)
+    carries(world, "main-3") && sets.iter().all(promoted)
+}
+
+fn carries(world: &World, tag: &str) -> bool {
+    world.target("acme-release").is_some_and(|target| target["data"]["RELEASE_TAG"] == tag)
 }

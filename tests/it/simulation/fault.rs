@@ -132,18 +132,19 @@ impl Plan {
         Self::Chance(Chance::of(seed))
     }
 
-    /// Requests that are late and processes that stop, by chance.
-    pub fn of_delays(seed: u64) -> Self {
-        Self::Chance(Chance::of_delays(seed))
+    /// Requests that are late and processes that stop, by chance. With `at_targets` every other process that is about to
+    /// write over a target stops for longer than a lease.
+    pub fn of_delays(seed: u64, at_targets: bool) -> Self {
+        Self::Chance(Chance::of_delays(seed, at_targets))
     }
 
-    /// What happens to request `number`.
-    pub fn fault(&mut self, number: u64, class: Class) -> Option<Fault> {
+    /// What happens to request `number`, which is `what`.
+    pub fn fault(&mut self, number: u64, class: Class, what: &str) -> Option<Fault> {
         match self {
             Self::Nothing | Self::Spell(_) | Self::Habit(_) => None,
             Self::At(at, fault) => (*at == number).then_some(*fault),
             Self::Each(from, to, fault) => (*from..=*to).contains(&number).then_some(*fault),
-            Self::Chance(chance) => chance.fault(number, class),
+            Self::Chance(chance) => chance.fault(number, class, what),
         }
     }
 

@@ -167,7 +167,7 @@ impl Line {
         let mut state = self.state();
         state.sent += 1;
         let number = state.sent;
-        let fault = state.plan.fault(number, class);
+        let fault = state.plan.fault(number, class, &what);
         if let Some(fault) = fault {
             *state.injected.entry(fault.kind()).or_default() += 1;
         }

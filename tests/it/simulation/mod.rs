@@ -114,7 +114,12 @@ fn replay() {
     let seed: u64 = value("seed").map_or(0, |seed| seed.parse().expect("seed is a number"));
     if wanted.starts_with("duel") {
         let fences = value("without").map_or_else(|| leaders::fences_of(seed), Fences::parse);
-        let duel = duel::duel(seed, fences);
+        let length = match value("length") {
+            Some(length) if length == "InARow" => duel::Length::InARow,
+            Some(_) => duel::Length::EachCarried,
+            None => leaders::length_of(seed),
+        };
+        let duel = duel::duel(seed, fences, length);
         tell(&duel.log);
         assert!(
             duel.violations.is_empty() && duel.stuck.is_none(),
