@@ -11,7 +11,7 @@ use super::many;
 /// Duels of one run of the tests (design §9 G9).
 const DUELS: u64 = 10_000;
 /// Duels in worlds without some fence.
-const DUELS_UNFENCED: u64 = 200;
+const DUELS_UNFENCED: u64 = 120;
 
 /// In every fourth duel there are elections, in the others both act all the time.
 pub fn fences_of(seed: u64) -> Fences {
