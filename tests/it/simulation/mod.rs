@@ -115,7 +115,7 @@ fn replay() {
     if wanted.starts_with("duel") {
         let fences = value("without").map_or_else(|| leaders::fences_of(seed), Fences::parse);
         let length = match value("length") {
-            Some(length) if length == "InARow" => duel::Length::InARow,
+            Some("InARow") => duel::Length::InARow,
             Some(_) => duel::Length::EachCarried,
             None => leaders::length_of(seed),
         };
