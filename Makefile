@@ -102,6 +102,12 @@ docs: ## Build the documentation of the source; warnings are errors
 soak: ## Play the simulation for long: make soak SEEDS=200000 (hours); a failing run prints its replay
 	TIDEGATE_SEEDS=$(or $(SEEDS),200000) cargo test --test it simulation:: -- --nocapture --test-threads 1
 
+.PHONY: mutants
+mutants: ## Make known bugs and every small mistake in a copy, and see that tests notice (2 hours); write docs/reference/mutants.md
+	hack/mutants known
+	hack/mutants score
+	hack/mutants report
+
 .PHONY: fuzz
 fuzz: ## Search for inputs that break a parser: make fuzz TARGET=link (needs cargo-fuzz and a nightly compiler)
 	@test -n "$(TARGET)" || { echo "name one with TARGET=; there are: $$(ls fuzz/corpus | tr '\n' ' ')" >&2; exit 2; }

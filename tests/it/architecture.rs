@@ -11,7 +11,7 @@ use std::process::Command;
 
 use rules::{check_file, check_machine_paths};
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

@@ -37,6 +37,8 @@ mod model;
 #[cfg(test)]
 mod monitoring;
 #[cfg(test)]
+mod mutants;
+#[cfg(test)]
 mod reach;
 #[cfg(test)]
 mod readme;

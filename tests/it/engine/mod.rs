@@ -5,4 +5,5 @@ mod confirmation;
 pub mod properties;
 mod semver;
 mod sequences;
+mod told;
 pub mod world;

@@ -2,4 +2,4 @@
 
 mod canary;
 mod tenants;
-mod threats;
+pub mod threats;

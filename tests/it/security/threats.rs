@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::architecture::rust_sources;
 
 /// Names of all functions under `tests/it` and `src` that are tests.
-fn tests() -> BTreeSet<String> {
+pub fn tests() -> BTreeSet<String> {
     rust_sources(&["tests/it", "src"]).iter().flat_map(|(_, text)| tests_of(text)).collect()
 }
 

@@ -1,0 +1,221 @@
+//! What a decision tells beside its effect: what ended and was told before, what was listed, whether this spec was
+//! looked at. Status and `check` are made of it.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use tidegate::engine::decide;
+use tidegate::engine::decision::{Answer, Decision, Hold};
+use tidegate::engine::order::{Order, Source, TagFilter};
+use tidegate::engine::policy::{Policy, PolicyParts};
+use tidegate::engine::record::{Outcome, Phase};
+use tidegate::model::{Sighted, Sighting, Tag, TagList};
+
+use super::properties::{IMAGES, policy};
+use super::world::{World, digest};
+
+const AMD64: &[&str] = &["linux/amd64"];
+/// The engine asks in a few rounds.
+const ROUNDS_MAX: usize = 16;
+
+fn world(gates: u8, change: impl FnOnce(&mut PolicyParts)) -> World {
+    let mut parts = policy(gates, false);
+    change(&mut parts);
+    World::new(Policy::new(parts).unwrap())
+}
+
+fn tag(text: &str) -> Tag {
+    text.parse().unwrap()
+}
+
+fn push_all(world: &mut World, tag: &str) {
+    for image in IMAGES {
+        world.push(image, tag, AMD64, 1);
+    }
+}
+
+fn decided(world: &World) -> Decision {
+    decide(&world.policy, &world.observation, world.now)
+}
+
+/// Answers what is asked until a decision commits, without carrying it out.
+fn granting(world: &mut World) -> Decision {
+    for _ in 0..ROUNDS_MAX {
+        let decision = decided(world);
+        if decision.commit.is_some() {
+            return decision;
+        }
+        for question in decision.ask {
+            let answer = world.answer(question);
+            world.observation.memory.absorb(&world.policy, &world.observation.record, answer, world.now);
+        }
+    }
+    panic!("nothing is committed");
+}
+
+fn list(world: &mut World, image: &str, tags: &[&str]) {
+    let sighting = Sighting::Present(Arc::new(tags.iter().collect::<TagList>()));
+    let answer =
+        Answer::List { image: image.parse().unwrap(), sighted: Sighted { asked_at: world.now, sighting } };
+    world.observation.memory.absorb(&world.policy, &world.observation.record, answer, world.now);
+}
+
+fn tags_of(decision: &Decision) -> Vec<String> {
+    decision.followed.iter().map(|candidate| candidate.tag.to_string()).collect()
+}
+
+#[test]
+fn of_a_set_that_is_being_deleted_nothing_is_told_but_that() {
+    let mut world = world(0, |_| {});
+    push_all(&mut world, "main-1");
+    world.observation.deleting = true;
+    let only = Decision { hold: Some(Hold::Deleting), ..Decision::default() };
+    assert_eq!(decided(&world), only);
+}
+
+#[test]
+fn a_commit_ends_what_is_older_and_keeps_what_is_newer() {
+    let mut world = world(0, |_| {});
+    world.push("app", "main-1", AMD64, 1);
+    push_all(&mut world, "main-2");
+    world.push("app", "main-3", AMD64, 1);
+    let decision = granting(&mut world);
+    assert_eq!(tags_of(&decision), ["main-3"]);
+    let ended: Vec<_> = decision.ended.iter().map(|ended| (&ended.tag, ended.outcome, ended.at)).collect();
+    assert_eq!(ended, [(&tag("main-1"), Outcome::Superseded, world.now)]);
+    assert_eq!(decision.ended[0].message, "main-2 was promoted instead");
+}
+
+#[test]
+fn what_failed_is_not_superseded_too() {
+    let mut world = world(1, |_| {});
+    push_all(&mut world, "main-1");
+    world.break_smoke(digest("worker main-1 linux/amd64 build 1"));
+    world.pass(SignedDuration::from_secs(120));
+    push_all(&mut world, "main-2");
+    world.pass(SignedDuration::from_secs(120));
+    assert_eq!(world.ended, [(tag("main-1"), Outcome::Failed)]);
+    assert_eq!(world.commits.len(), 1);
+}
+
+#[test]
+fn a_failure_is_told_once_whatever_status_kept_of_it() {
+    let mut world = world(1, |_| {});
+    push_all(&mut world, "main-1");
+    world.break_smoke(digest("worker main-1 linux/amd64 build 1"));
+    world.reconcile();
+    // While it runs, status forgets that it is followed; an older end of the same tag is no failure.
+    world.observation.record.candidates.clear();
+    let mut gone = tidegate::engine::record::Ended {
+        tag: tag("main-1"),
+        outcome: Outcome::Gone,
+        at: world.now,
+        message: String::new(),
+    };
+    world.observation.record.recent = vec![gone.clone()];
+    world.pass(SignedDuration::from_secs(30));
+    assert_eq!(world.ended, [(tag("main-1"), Outcome::Failed)], "the first end was no failure");
+    assert_eq!(world.observation.record.candidates[0].phase, Phase::Failed);
+    // It is known by the candidate alone, then by what ended alone.
+    world.observation.record.recent.clear();
+    world.pass(SignedDuration::from_secs(120));
+    gone.outcome = Outcome::Failed;
+    world.observation.record.recent = vec![gone.clone()];
+    world.observation.record.candidates.clear();
+    world.pass(SignedDuration::from_secs(120));
+    assert_eq!(world.ended.len(), 1, "{:?}", world.ended);
+    // A failure of another tag is not its own.
+    gone.tag = tag("main-9");
+    world.observation.record.recent = vec![gone];
+    world.observation.record.candidates.clear();
+    world.pass(SignedDuration::from_secs(120));
+    assert_eq!(world.ended.len(), 2, "{:?}", world.ended);
+}
+
+#[test]
+fn counts_of_lists_are_sums_over_images() {
+    let mut numbers = world(0, |parts| {
+        parts.candidates.filter = Some(TagFilter::new("^(main-)?(?P<n>[0-9a-z]+)$", Some("$n")).unwrap());
+    });
+    list(&mut numbers, "app", &["main-1", "main-2", "stable", "_", "latest", "main-3"]);
+    list(&mut numbers, "worker", &["main-1", "nightly"]);
+    let listed = decided(&numbers).listed;
+    assert_eq!((listed.tags, listed.matched, listed.not_numbers), (8, 4, 3));
+    assert_eq!((listed.not_versions, listed.out_of_range), (0, 0));
+
+    let mut versions = world(0, |parts| {
+        parts.candidates.filter = None;
+        parts.candidates.order = Order::SemVer(">=2.0.0".parse().unwrap());
+    });
+    list(&mut versions, "app", &["1.0.0", "1.1.0", "2.0.0", "main"]);
+    list(&mut versions, "worker", &["1.0.0", "2.0.0", "2.1.0", "main", "latest"]);
+    let listed = decided(&versions).listed;
+    assert_eq!((listed.tags, listed.matched, listed.not_numbers), (9, 3, 0));
+    assert_eq!((listed.not_versions, listed.out_of_range), (3, 3));
+}
+
+#[test]
+fn a_spec_was_looked_at_once_every_list_was_asked() {
+    let mut world = world(0, |_| {});
+    assert!(!decided(&world).looked);
+    list(&mut world, "app", &[]);
+    list(&mut world, "worker", &[]);
+    assert!(!decided(&world).looked, "one list is to come");
+    list(&mut world, "embeddings", &[]);
+    assert!(decided(&world).looked);
+}
+
+#[test]
+fn a_pin_was_looked_at_once_each_of_its_images_was_or_when_it_is_promoted() {
+    let mut world = world(0, |parts| parts.pin = Some(tag("main-1")));
+    for image in IMAGES {
+        assert!(!decided(&world).looked, "{image} was not asked for");
+        let sighting = Sighting::Missing;
+        let (tag, image) = (tag("main-1"), image.parse().unwrap());
+        let answer = Answer::Look { tag, image, sighted: Sighted { asked_at: world.now, sighting } };
+        world.observation.memory.absorb(&world.policy, &world.observation.record, answer, world.now);
+    }
+    assert!(decided(&world).looked);
+
+    let mut promoted = self::world(0, |_| {});
+    push_all(&mut promoted, "main-1");
+    promoted.reconcile();
+    promoted.edit(|parts| parts.pin = Some(tag("main-1")));
+    assert!(!decided(&promoted).looked, "it is judged again under this spec");
+    promoted.reconcile();
+    promoted.restart();
+    assert!(decided(&promoted).looked, "it is what is promoted");
+    promoted.edit(|parts| parts.pin = Some(tag("main-2")));
+    assert!(!decided(&promoted).looked, "another tag is promoted");
+}
+
+#[test]
+fn names_were_looked_at_once_each_was() {
+    let mut world = world(0, |parts| parts.candidates.source = Source::Named);
+    assert!(decided(&world).looked, "nothing is named");
+    world.observation.named = Some(tag("main-1"));
+    assert!(!decided(&world).looked);
+    world.reconcile();
+    assert!(world.decision.looked);
+    // Lists are never asked for, and prove nothing here.
+    world.restart();
+    for image in IMAGES {
+        list(&mut world, image, &[]);
+    }
+    assert!(!decided(&world).looked);
+}
+
+#[test]
+fn what_is_judged_again_must_have_been_looked_at_too() {
+    let mut world = world(0, |_| {});
+    push_all(&mut world, "main-1");
+    world.reconcile();
+    world.edit(|parts| parts.deadline = SignedDuration::from_mins(30));
+    for image in IMAGES {
+        list(&mut world, image, &["main-1"]);
+    }
+    let decision = decided(&world);
+    assert!(decision.promoted_again.is_some() && !decision.looked);
+    world.reconcile();
+    assert!(world.decision.looked);
+}
