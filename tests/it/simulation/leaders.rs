@@ -43,8 +43,7 @@ fn duels(
     (report, began)
 }
 
-#[test]
-fn two_live_leaders_commit_nothing_twice() {
+pub fn two_live_leaders_commit_nothing_twice() {
     let (report, began) = duels(DUELS, true, fences_of, length_of);
     let late = report.injected.get(OF_ANOTHER_LEADER).copied().unwrap_or(0);
     report.conclude("two live leaders", began);

@@ -91,6 +91,26 @@ fn the_same_seed_gives_the_same_requests() {
     }
 }
 
+#[test]
+fn every_crash_point_of_every_story() {
+    points::every_crash_point_of_every_story();
+}
+
+#[test]
+fn every_request_of_a_story_may_fail_without_a_death() {
+    points::every_request_of_a_story_may_fail_without_a_death();
+}
+
+#[test]
+fn random_schedules_end_as_without_faults() {
+    points::random_schedules_end_as_without_faults();
+}
+
+#[test]
+fn two_live_leaders_commit_nothing_twice() {
+    leaders::two_live_leaders_commit_nothing_twice();
+}
+
 /// Every request with its fault and its answer.
 fn tell(log: &[line::Entry]) {
     for (at, entry) in log.iter().enumerate() {

@@ -8,8 +8,7 @@ use super::{judged, many, oracle, references, setting, stories};
 /// Random schedules of one run of the tests; `make soak` does more.
 const SCHEDULES: u64 = 2_000;
 
-#[test]
-fn every_crash_point_of_every_story() {
+pub fn every_crash_point_of_every_story() {
     let began = setting("").1;
     let references = references();
     let mut points = Vec::new();
@@ -33,8 +32,7 @@ fn every_crash_point_of_every_story() {
 
 /// Found by random schedules, each at one request: a list or the start of a watch that was never answered left the
 /// controller deaf, and a set that a stale read did not show was not looked for again.
-#[test]
-fn every_request_of_a_story_may_fail_without_a_death() {
+pub fn every_request_of_a_story_may_fail_without_a_death() {
     let began = setting("").1;
     let story = stories::named("first-promotion").expect("there is such a story");
     let reference = run(&story, Plan::Nothing, 0);
@@ -61,8 +59,7 @@ fn a_start_while_every_request_fails_goes_on_when_they_do_not() {
     }
 }
 
-#[test]
-fn random_schedules_end_as_without_faults() {
+pub fn random_schedules_end_as_without_faults() {
     let (schedules, began) = many(SCHEDULES);
     let references = references();
     let seeds: Vec<u64> = (1..=schedules).collect();
