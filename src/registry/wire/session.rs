@@ -120,9 +120,6 @@ impl Session<'_> {
             proof = auth.answer(transport, claim, challenge, &proof).await?;
             reply = self.send(ask, &proof, subject).await?;
         }
-        if matches!(proof, Proof::Lapsed) && reply.status == StatusCode::OK {
-            auth.forget(claim);
-        }
         let standing = match (&proof, claim.candidate) {
             (Proof::Lapsed, _) => Standing::Lapsed,
             (Proof::Basic(_) | Proof::Bearer(_), Some(_)) => Standing::Accepted,
@@ -131,6 +128,9 @@ impl Session<'_> {
             (Proof::Basic(_) | Proof::Bearer(_), None) => Standing::Accepted,
             (Proof::None, _) => Standing::Open,
         };
+        if standing == Standing::Lapsed && reply.status == StatusCode::OK {
+            auth.forget(claim);
+        }
         Ok(answer(reply, standing))
     }
 
