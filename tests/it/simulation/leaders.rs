@@ -6,7 +6,7 @@ use super::batch::{Report, Told};
 use super::carry::OF_ANOTHER_LEADER;
 use super::duel::{Length, duel};
 use super::fences::{Fence, Fences};
-use super::many;
+use super::{many, setting};
 
 /// Duels of one run of the tests (design §9 G9).
 const DUELS: u64 = 10_000;
@@ -30,7 +30,7 @@ fn duels(
     fences: impl Fn(u64) -> Fences + Sync,
     length: impl Fn(u64) -> Length + Sync,
 ) -> (Report, SystemTime) {
-    let (count, began) = many(count);
+    let began = setting("").1;
     let seeds: Vec<u64> = (1..=count).collect();
     let report = Report::of(&seeds, is_sound, |&seed| {
         let fences = fences(seed);
@@ -44,7 +44,7 @@ fn duels(
 }
 
 pub fn two_live_leaders_commit_nothing_twice() {
-    let (report, began) = duels(DUELS, true, fences_of, length_of);
+    let (report, began) = duels(many(DUELS).0, true, fences_of, length_of);
     let late = report.injected.get(OF_ANOTHER_LEADER).copied().unwrap_or(0);
     report.conclude("two live leaders", began);
     assert!(late > 0, "no write of a leader that had been replaced was seen");
