@@ -344,6 +344,21 @@ pub fn s4_sequence(before: Option<&Promoted>, after: Option<&Promoted>, highest:
     next.into_iter().collect()
 }
 
+/// S4 of a target: what it carries was committed as that sequence, and is nothing older than what it carried `before`.
+pub fn s4_target(
+    before: Option<i64>,
+    (sequence, tag): (i64, &str),
+    committed: Option<&str>,
+) -> Vec<Violation> {
+    let is_back = before.filter(|before| *before > sequence);
+    let back =
+        is_back.map(|before| InvariantName::S4.broken(format!("a target went from {before} to {sequence}")));
+    let committed = InvariantName::S4.broken_unless(committed == Some(tag), || {
+        format!("a target carries {tag} of {sequence}, committed was {committed:?}")
+    });
+    back.into_iter().chain(committed).collect()
+}
+
 /// S5: each required smoke gate has a Passed verdict bound to each promoted child, and that is what its test says.
 pub fn s5_verdict_binding(commit: &Commit<'_>, truth: &dyn Truth) -> Vec<Violation> {
     let mut found = Vec::new();

@@ -368,8 +368,8 @@ pub struct ControllerArgs {
     /// Namespace of that Lease; absent means that of the pod, or of the kubeconfig's context
     #[arg(long, value_name = "NAMESPACE")]
     pub leader_election_namespace: Option<String>,
-    // A reconcile mostly waits. 64 leave room for others while a host that does not answer holds the sets that ask it
-    // (L4), until its breaker opens after 15 s at most.
+    // A reconcile mostly waits. Of 64 a host that does not answer holds eight (`look_room`), until its breaker opens after
+    // 15 s at most.
     /// How many ReleaseSets are worked on at once
     #[arg(long, value_name = "NUMBER", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub concurrency: u16,

@@ -9,6 +9,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use crate::controller::flux::index::FluxIndex;
 use crate::controller::guard::GuardRoom;
 use crate::controller::leader::Leadership;
+use crate::controller::look_room::LookRoom;
 use crate::controller::room::SmokeRoom;
 use crate::engine::gates::SMOKE_RUNNING_MAX;
 use crate::engine::memory::Memory;
@@ -38,6 +39,8 @@ pub struct Context {
     pub metrics: Metrics,
     /// Kubernetes Events. One per process, so that repeats become a series.
     pub recorder: Recorder,
+    /// Room for sets that look at one registry.
+    pub look_room: LookRoom,
     /// Room for smoke tests in this process.
     pub smoke_room: SmokeRoom,
     /// Most smoke tests of one set at once.
@@ -126,6 +129,7 @@ impl Context {
             clock,
             metrics,
             recorder,
+            look_room: LookRoom::default(),
             smoke_room: SmokeRoom::new(SMOKE_RUNNING_ALL_MAX.into()),
             smoke_running_max: SMOKE_RUNNING_MAX.into(),
             flux_index: FluxIndex::default(),

@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod leader;
 pub mod live;
 pub mod look;
+pub mod look_room;
 pub mod reach;
 pub mod reader;
 pub mod reconcile;

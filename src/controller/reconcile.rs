@@ -24,7 +24,9 @@ use crate::controller::credentials::Wanted;
 use crate::controller::live::{self, Live, WriteError};
 use crate::controller::look::Eyes;
 use crate::controller::reader::Reader;
-use crate::controller::{credentials, deletion, events, flux, gauges, guard, jobs, reach, targets};
+use crate::controller::{
+    credentials, deletion, events, flux, gauges, guard, jobs, look_room, reach, targets,
+};
 use crate::engine::clearance::Granted;
 use crate::engine::decision::Decision;
 use crate::engine::observation::{Marks, Observation};
@@ -116,6 +118,9 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
         Ok(policy) => policy,
         Err(problems) => return stall(context, live, Reason::InvalidSpec, &problems).await,
     };
+    if context.look_room.is_full(&look_room::hosts(&policy)) {
+        return Ok(Action::requeue(look_room::AGAIN));
+    }
     let hold = match deletion::prepare(context, &live, spec.deletion_policy).await {
         Ok(prepared) => {
             live = prepared.unwrap_or(live);
@@ -242,7 +247,14 @@ impl<'a> Session<'a> {
             depth: Depth::Configs,
             clock: &self.context.clock,
         };
-        let mut decision = eyes.decide(&self.policy, &mut self.observation).await;
+        let mut decision = decide(&self.policy, &self.observation, self.context.clock.now());
+        if !decision.ask.is_empty() {
+            let Some(_looking) = self.context.look_room.enter(look_room::hosts(&self.policy)).await else {
+                self.keep();
+                return Ok(Action::requeue(look_room::AGAIN));
+            };
+            decision = eyes.decide(&self.policy, &mut self.observation).await;
+        }
         for _ in 1..DECISIONS_MAX {
             let Some(granted) = decision.commit.take() else { break };
             if !self.commit(granted, &decision).await? {

@@ -272,6 +272,16 @@ fn a_release_that_is_taken_back_is_found() {
 }
 
 #[test]
+fn a_target_that_goes_back_or_ahead_is_found() {
+    let broken = |before, carried, committed| s4_target(before, carried, committed).len();
+    assert_eq!(broken(None, (1, "main-1"), Some("main-1")), 0);
+    assert_eq!(broken(Some(1), (1, "main-1"), Some("main-1")), 0);
+    assert_eq!(broken(Some(2), (1, "main-1"), Some("main-1")), 1);
+    assert_eq!(broken(Some(1), (2, "main-2"), None), 1, "before its commit");
+    assert_eq!(broken(Some(2), (1, "main-2"), Some("main-1")), 2);
+}
+
+#[test]
 fn writes_without_a_commit_move_nothing() {
     let before = Case::sound().before;
     assert_eq!(s6_only_a_commit_moves_it(&before, &before), []);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{LocalObjectReference, Secret, ServiceAccount};
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
 use tidegate::api::{manifest, validate};
@@ -34,17 +33,12 @@ impl World {
     }
 
     async fn secret(&self, name: &str, (kind, key): (&str, &str), content: &str) {
-        let secret = Secret {
-            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-            type_: Some(kind.to_owned()),
-            data: Some([(key.to_owned(), ByteString(content.as_bytes().to_vec()))].into()),
-            ..Secret::default()
-        };
         let secrets: Api<Secret> = Api::namespaced(client(&self.server), "acme");
         if secrets.get_opt(name).await.unwrap().is_some() {
             secrets.delete(name, &DeleteParams::default()).await.unwrap();
         }
-        secrets.create(&PostParams::default(), &secret).await.unwrap();
+        let made = crate::cluster::secret(name, kind, &[(key, content)]);
+        secrets.create(&PostParams::default(), &made).await.unwrap();
     }
 
     async fn account(&self, name: &str, pull_secrets: &[&str]) {

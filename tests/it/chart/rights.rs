@@ -65,12 +65,32 @@ async fn every_right_is_used_and_none_is_missing() {
             if unused.is_empty() { Ok(()) } else { Err(format!("no request used {unused:#?}")) }
         })
         .await;
+    every_kind_of_write_was_recorded(&world);
     // Secrets are never listed, in whatever namespace.
     let requests = world.plane.requests(world.user());
     let secrets = requests.iter().filter(|request| request.resource == "secrets");
     assert!(secrets.into_iter().all(|request| request.verb == "get"));
-    // Fails on every request that was refused.
+    // Fails on every request that was refused, and on every write that no set declares.
     world.end().await;
+}
+
+/// S9 is held by a record in which something of each kind stands.
+fn every_kind_of_write_was_recorded(world: &World) {
+    let written = world.plane.record(world.user()).written;
+    for kind in [
+        "releasesets/",
+        "releasesets/status/",
+        "configmaps/",
+        "imagepolicies/",
+        "resourcesetinputproviders/",
+        "imagerepositories/",
+        "jobs/",
+        "events/",
+        "leases/",
+    ] {
+        let of_kind = format!("{}/{kind}", world.namespace);
+        assert!(written.iter().any(|object| object.starts_with(&of_kind)), "no {kind} in {written:#?}");
+    }
 }
 
 #[tokio::test]

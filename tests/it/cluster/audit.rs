@@ -8,7 +8,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// The policy file. Bodies of Deployments, for their images; of everything else that Flux and we write only that it was written.
+/// The policy file. Bodies of Deployments, for their images, of ReleaseSets, for what they declare, and of what is written to
+/// ImageRepositories; of everything else only that it was written.
 pub const POLICY: &str = r#"
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -17,6 +18,12 @@ rules:
 - level: RequestResponse
   verbs: [create, update, patch, delete]
   resources: [{group: apps, resources: [deployments]}]
+- level: RequestResponse
+  verbs: [create, update, patch]
+  resources: [{group: tidegate.dev, resources: [releasesets]}]
+- level: Request
+  verbs: [create, update, patch]
+  resources: [{group: image.toolkit.fluxcd.io, resources: [imagerepositories]}]
 - level: Metadata
   verbs: [create, update, patch, delete]
   resources:

@@ -19,6 +19,7 @@ use tokio::sync::OnceCell;
 
 use super::audit::{self, Request, Write};
 use super::certificates::{Authority, Identity, write_service_account_keys};
+use super::declared::{self, Record};
 use super::server::{Server, folder, free_port};
 use super::tools::Tools;
 
@@ -48,6 +49,15 @@ impl ControlPlane {
         static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
         let tools = Tools::require(suite, &TOOLS)?;
         Some(SHARED.get_or_init(|| Self::start(tools)).await)
+    }
+
+    /// Another one of this process, on which no controller of Flux ever runs. On [`Self::shared`] image-reflector-controller
+    /// writes a finalizer and a status to each ImagePolicy, at any moment once a suite has started it: a test that compares
+    /// whole objects would see that, or not.
+    pub async fn without_flux(suite: &str) -> Option<&'static Self> {
+        static WITHOUT_FLUX: OnceCell<ControlPlane> = OnceCell::const_new();
+        let tools = Tools::require(suite, &TOOLS)?;
+        Some(WITHOUT_FLUX.get_or_init(|| Self::start(tools)).await)
     }
 
     /// One of the caller's own, ended on drop; for tests that change what all share, such as definitions.
@@ -85,6 +95,12 @@ impl ControlPlane {
     /// The distinct requests of that user so far, if it is a service account: `system:serviceaccount:NAMESPACE:NAME`.
     pub fn requests(&self, user: &str) -> BTreeSet<Request> {
         audit::requests(&self.files.join("audit.log"), user)
+    }
+
+    /// Everything that a controller wrote so far, by its user name as for [`Self::requests`], held against what its sets declare.
+    pub fn record(&self, user: &str) -> Record {
+        let log = fs::read_to_string(self.files.join("audit.log")).expect("the API server writes its log");
+        declared::record(&log, user)
     }
 
     /// Makes a namespace whose name begins with `prefix` and is not used by any other test.

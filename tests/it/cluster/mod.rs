@@ -7,6 +7,7 @@ pub mod certificates;
 pub mod chart;
 pub mod control_plane;
 pub mod counter;
+pub mod declared;
 pub mod embedded;
 pub mod node;
 pub mod page;
@@ -20,6 +21,10 @@ pub mod tools;
 pub mod watched;
 
 use std::time::Duration;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::ObjectMeta;
 
 mod node_selftest;
 mod selftest;
@@ -35,6 +40,17 @@ pub async fn poll<T>(deadline: Duration, pace: Duration, look: impl AsyncFn() ->
         }
     };
     tokio::time::timeout(deadline, found).await.ok()
+}
+
+/// A Secret of this `type` that holds these texts.
+pub fn secret(name: &str, kind: &str, pairs: &[(&str, &str)]) -> Secret {
+    let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
+    Secret {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        type_: Some(kind.to_owned()),
+        data: Some(pairs.collect()),
+        ..Secret::default()
+    }
 }
 
 /// Installs the TLS provider that kube and reqwest look for; harmless when one is there.

@@ -1,6 +1,7 @@
 //! A real registry: distribution v3 on loopback, one per test, without authentication.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
@@ -16,7 +17,10 @@ pub const BOTH: [&str; 2] = ["registry", "docker-registry"];
 /// A running registry that keeps its content on disk until it is dropped.
 pub struct Registry {
     url: Url,
-    _server: Server,
+    program: PathBuf,
+    folder: PathBuf,
+    /// `None` once killed.
+    server: Mutex<Option<Server>>,
 }
 
 // === impl Registry ===
@@ -47,15 +51,35 @@ impl Registry {
         let folder = folder("registry");
         let port = free_port();
         std::fs::write(folder.join("config.yml"), configuration(port)).expect("the folder is ours");
-        let arguments = ["serve".to_owned(), "config.yml".to_owned()];
-        let mut server =
-            Server::start("registry", folder, program, &arguments).expect("registry can be started");
         let url = Url::parse(&format!("http://127.0.0.1:{port}/")).expect("the URL is valid");
-        let root = url.join("v2/").expect("the path is valid");
+        let registry = Self { url, program: program.to_owned(), folder, server: Mutex::new(None) };
+        registry.begin().await;
+        registry
+    }
+
+    /// Starts it in its folder, and waits until it answers: after [`Self::kill`] with what was pushed to it.
+    pub async fn begin(&self) {
+        let arguments = ["serve".to_owned(), "config.yml".to_owned()];
+        let mut server = Server::start("registry", self.folder.clone(), &self.program, &arguments)
+            .expect("registry can be started");
+        let root = self.url.join("v2/").expect("the path is valid");
         server
             .ready(async || reqwest::get(root.clone()).await.is_ok_and(|reply| reply.status().is_success()))
             .await;
-        Self { url, _server: server }
+        *self.lock() = Some(server);
+    }
+
+    /// Kills it: nobody listens any more. What it holds stays for [`Self::begin`].
+    pub fn kill(&self) {
+        // A server takes its folder with it when it ends, by name: so it is not there under its name.
+        let kept = self.folder.with_extension("kept");
+        std::fs::rename(&self.folder, &kept).expect("the folder is ours");
+        drop(self.lock().take());
+        std::fs::rename(&kept, &self.folder).expect("the folder is ours");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `host:port`, the first part of an image's repository name.

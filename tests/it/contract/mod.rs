@@ -123,10 +123,10 @@ async fn what_the_controller_makes_answers_alike() {
     told(&["smoke", "leases-and-events"]).await;
 }
 
-/// On an API server of its own: on the one that all suites share, controllers of Flux write these kinds too.
+/// On an API server of its own: on the one that most suites share, controllers of Flux write these kinds too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kinds_of_flux_answer_alike() {
-    let Some(plane) = ControlPlane::start_own(SUITE).await else { return };
-    let Some(real) = side::real_on(SUITE, &plane).await else { return };
+    let Some(plane) = ControlPlane::without_flux(SUITE).await else { return };
+    let Some(real) = side::real_on(SUITE, plane).await else { return };
     told_to(&real, &["flux"]).await;
 }

@@ -1,12 +1,12 @@
 //! Bad input that only a cluster shows: each says what is wrong, loses nothing, and stops nothing else.
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 use serde_json::json;
 
 use super::real::Real;
+use crate::cluster::secret;
 
 const SUITE: &str = "bad input in a cluster";
 
@@ -36,11 +36,7 @@ async fn a_secret_that_cannot_be_used_is_named() {
         spec
     };
     let secrets: Api<Secret> = Api::namespaced(real.client.clone(), &real.namespace);
-    let opaque = Secret {
-        metadata: ObjectMeta { name: Some("opaque".to_owned()), ..ObjectMeta::default() },
-        data: Some([("password".to_owned(), ByteString(b"canary-of-a-secret".to_vec()))].into()),
-        ..Secret::default()
-    };
+    let opaque = secret("opaque", "Opaque", &[("password", "canary-of-a-secret")]);
     secrets.create(&PostParams::default(), &opaque).await.unwrap();
     real.create("absent", with_secret("absent-release", "gone")).await;
     real.create("opaque", with_secret("opaque-release", "opaque")).await;
@@ -115,14 +111,9 @@ async fn a_sibling_whose_secret_is_missing_is_unknown_until_it_is_made() {
     let status = real.wait_for("acme", "CandidateComplete", "False/Unknown", words).await;
     assert!(status.promoted.is_none());
     let config = format!(r#"{{"auths":{{"{}":{{"username":"ci","password":"x"}}}}}}"#, real.registry.host());
-    let secret = Secret {
-        metadata: ObjectMeta { name: Some("pull".to_owned()), ..ObjectMeta::default() },
-        type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
-        data: Some([(".dockerconfigjson".to_owned(), ByteString(config.into_bytes()))].into()),
-        ..Secret::default()
-    };
+    let pull = secret("pull", "kubernetes.io/dockerconfigjson", &[(".dockerconfigjson", &config)]);
     let secrets: Api<Secret> = Api::namespaced(real.client.clone(), &real.namespace);
-    secrets.create(&PostParams::default(), &secret).await.unwrap();
+    secrets.create(&PostParams::default(), &pull).await.unwrap();
     real.ask("acme").await;
     real.wait_for("acme", "Ready", "True/Succeeded", "main-1").await;
 }

@@ -5,16 +5,17 @@ use serde_json::json;
 use tidegate::targets::{image_policy, resource_set_input_provider};
 
 use super::two::World;
+use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::tools::Tools;
 use crate::flux::controllers::install;
 
 const SUITE: &str = "targets of Flux's kinds";
 const SET: &str = "acme";
 
-/// A world with the CRDs and a set with a target of each kind.
+/// A world with the CRDs, none of their controllers, and a set with a target of each kind.
 async fn world() -> Option<World> {
     let tools = Tools::require(SUITE, &["flux-crds"])?;
-    let world = World::real(SUITE).await?;
+    let world = World::real_on(ControlPlane::without_flux(SUITE).await?).await;
     install(&world.client, tools.path("flux-crds")).await;
     let mut spec = World::spec();
     spec["deletionPolicy"] = json!("Delete");

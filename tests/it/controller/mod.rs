@@ -5,11 +5,13 @@ mod two;
 
 mod bad_input;
 mod commit;
+mod crowd;
 mod defined;
 mod deletion;
 mod leader;
 mod leave;
 mod life;
+mod load;
 mod lost;
 mod neighbours;
 mod reach;

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::PostParams;
 use serde_json::json;
 use tidegate::embedded::image::{ImageDescription, ImagePlatform, Index};
 use tidegate::embedded::registry::{Options, RegistryServer, ServerTls};
@@ -13,6 +12,7 @@ use tidegate::telemetry::clock::Clock;
 
 use super::real::Real;
 use crate::cluster::certificates::{Authority, Identity};
+use crate::cluster::secret;
 
 const SUITE: &str = "TLS in a cluster";
 
@@ -29,15 +29,6 @@ async fn registry(authority: &Authority) -> RegistryServer {
         registry.push_index(&format!("acme/{name}"), Some("main-1"), &index);
     }
     registry
-}
-
-fn secret(name: &str, pairs: &[(&str, &str)]) -> Secret {
-    let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
-    Secret {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-        data: Some(pairs.collect()),
-        ..Secret::default()
-    }
 }
 
 #[tokio::test]
@@ -59,7 +50,8 @@ async fn certificates_and_proxy_come_from_secrets_and_what_is_wrong_with_one_is_
     assert!(status.promoted.is_none());
 
     let user = authority.user("tidegate", "acme");
-    let half = secret("registry-tls", &[("ca.crt", &authority.certificate), ("tls.key", &user.key)]);
+    let half =
+        secret("registry-tls", "Opaque", &[("ca.crt", &authority.certificate), ("tls.key", &user.key)]);
     secrets.create(&parameters, &half).await.unwrap();
     real.ask("acme").await;
     let status = real.wait_for("acme", "Ready", "False/NothingPromoted", "`tls.key` without `tls.crt`").await;
@@ -68,12 +60,13 @@ async fn certificates_and_proxy_come_from_secrets_and_what_is_wrong_with_one_is_
     secrets.delete("registry-tls", &kube::api::DeleteParams::default()).await.unwrap();
     let pairs =
         [("ca.crt", &*authority.certificate), ("tls.crt", &*user.certificate), ("tls.key", &*user.key)];
-    secrets.create(&parameters, &secret("registry-tls", &pairs)).await.unwrap();
+    secrets.create(&parameters, &secret("registry-tls", "Opaque", &pairs)).await.unwrap();
     real.ask("acme").await;
     real.wait_for("acme", "Ready", "True/Succeeded", "main-1").await;
 
     let nobody = format!("127.0.0.1:{}", crate::cluster::server::free_port());
-    let egress = secret("egress", &[("address", &format!("http://{nobody}")), ("password", "canary")]);
+    let egress =
+        secret("egress", "Opaque", &[("address", &format!("http://{nobody}")), ("password", "canary")]);
     secrets.create(&parameters, &egress).await.unwrap();
     spec["registry"]["proxySecretRef"] = json!({"name": "egress"});
     spec["targets"][0]["configMap"]["name"] = json!("proxied-release");

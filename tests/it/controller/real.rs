@@ -361,9 +361,12 @@ impl Real {
 impl Drop for Real {
     fn drop(&mut self) {
         self.controller = None;
-        if !std::thread::panicking() && !self.may_be_refused {
-            let refused = self.refused();
-            assert!(refused.is_empty(), "the chart lacks rules for {refused:#?}");
+        if std::thread::panicking() {
+            return;
         }
+        let refused = if self.may_be_refused { Vec::new() } else { self.refused() };
+        assert!(refused.is_empty(), "the chart lacks rules for {refused:#?}");
+        let broken = self.plane.record(&self.account.user).broken;
+        assert!(broken.is_empty(), "{broken:#?}");
     }
 }

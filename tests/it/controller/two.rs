@@ -83,11 +83,15 @@ impl World {
 
     /// On a real API server, in a namespace of its own.
     pub async fn real(suite: &str) -> Option<Self> {
-        let plane = ControlPlane::shared(suite).await?;
+        Some(Self::real_on(ControlPlane::shared(suite).await?).await)
+    }
+
+    /// The same on that control plane.
+    pub async fn real_on(plane: &ControlPlane) -> Self {
         let client = plane.client().await;
         crate::crd::install(&client).await;
         let namespace = plane.namespace(&client, "two").await;
-        Some(Self { registry: Paper::default(), client, namespace, server: None, clock: Clock::system() })
+        Self { registry: Paper::default(), client, namespace, server: None, clock: Clock::system() }
     }
 
     /// The same world, seen from another namespace of its embedded API.

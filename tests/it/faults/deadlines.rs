@@ -11,8 +11,8 @@ use serde_json::json;
 use tidegate::telemetry::kube_call::CALL_LIMIT;
 use tokio::time::Instant;
 
-use super::gate::{Fate, Gate, Seen};
-use super::invariants::{Witness, sent_twice};
+use super::gate::{Fate, Gate, Seen, sent_twice};
+use super::witness::Witness;
 use crate::cluster::server::Server;
 use crate::cluster::tools::say_once;
 use crate::controller::real::Real;

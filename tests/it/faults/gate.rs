@@ -1,6 +1,7 @@
 //! A proxy between a controller and the API server that sees requests and decides the fate of each. The controller's side is
 //! plain HTTP: whose TLS it is changes nothing for what is tested here; [`super::wire`] passes it through.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub enum Fate {
     Lied(u16),
     /// It never reaches the server; this is answered.
     Refused(u16),
-    /// Its reply comes so much later.
+    /// It takes so much longer: half of it on the way there, half on the way back.
     Late(Duration),
 }
 
@@ -238,8 +239,9 @@ async fn decide(State(shared): State<Arc<Shared>>, request: Request) -> Response
             plain(status)
         }
         Fate::Late(by) => {
+            tokio::time::sleep(by / 2).await;
             let reply = forward.await;
-            tokio::time::sleep(by).await;
+            tokio::time::sleep(by / 2).await;
             reply
         }
         Fate::Lost | Fate::Unanswered => {
@@ -298,6 +300,17 @@ async fn pass_on(
     let cut = async move { cuts.changed().await };
     *response.body_mut() = Body::from_stream(bytes.take_until(Box::pin(cut)));
     response
+}
+
+/// Writes of which the very same bytes were sent twice, the first of them to where they may have been carried out: a write that
+/// a client sends again by itself. Every other says which version it read, or when it is sent.
+pub fn sent_twice(seen: &[Seen]) -> Vec<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for seen in seen.iter().filter(|seen| seen.asked.is_write() && seen.fate != Fate::Lost) {
+        *counts.entry(format!("{} {} {}", seen.asked.what, seen.asked.path, seen.asked.body)).or_default() +=
+            1;
+    }
+    counts.into_iter().filter(|(_, count)| *count > 1).map(|(write, _)| write).collect()
 }
 
 #[test]

@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 use tidegate::api::ReleaseSetStatus;
 use tokio::time::Instant;
 
-use super::gate::{Fate, Gate};
-use super::invariants::{Witness, sent_twice};
+use super::gate::{Fate, Gate, sent_twice};
+use super::witness::Witness;
 use crate::cluster::tools::say_once;
 use crate::controller::real::Real;
 

@@ -253,8 +253,10 @@ impl World {
     /// Deletes what would keep the shared controllers busy after the test.
     ///
     /// # Panics
-    /// When Tidegate asked for something that the chart gives it no right to.
+    /// When Tidegate asked for something that the chart gives it no right to, or wrote what no set declares.
     pub async fn end(self) {
+        let broken = self.plane.record(&self.account.user).broken;
+        assert!(broken.is_empty(), "{broken:#?}");
         let requests = self.plane.requests(&self.account.user);
         let refused: Vec<_> = requests.iter().filter(|request| !request.is_allowed).collect();
         assert!(refused.is_empty(), "the chart lacks rules for {refused:#?}");

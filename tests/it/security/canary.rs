@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use http::StatusCode;
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, LocalObjectReference, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::events::v1::Event as NewEvent;
 use kube::api::{ListParams, PostParams};
@@ -19,6 +18,7 @@ use tidegate::invariants::s8_no_secret;
 use tidegate::telemetry::clock::Clock;
 
 use crate::cluster::certificates::Authority;
+use crate::cluster::secret;
 use crate::controller::real::Real;
 
 const SUITE: &str = "canaries";
@@ -44,16 +44,6 @@ struct Registries {
     account: RegistryServer,
     echo: RegistryServer,
     token_echo: RegistryServer,
-}
-
-fn secret(name: &str, kind: &str, pairs: &[(&str, &str)]) -> Secret {
-    let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
-    Secret {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-        type_: Some(kind.to_owned()),
-        data: Some(pairs.collect()),
-        ..Secret::default()
-    }
 }
 
 fn docker_config(name: &str, host: &str, login: &Value) -> Secret {

@@ -1,5 +1,6 @@
 //! Hosts that do not answer, and what a look may cost.
 
+use futures::FutureExt as _;
 use futures::future::join_all;
 
 use super::*;
@@ -130,4 +131,49 @@ async fn what_has_no_room_or_no_turn_is_unknown_and_says_so() {
     assert_eq!(says("too many requests wait"), 1_100 - 2 - 1_024);
     assert_eq!(says("its turn did not come"), 2 + 1_024 - present);
     assert_eq!(host.seen().len(), present);
+}
+
+/// How long after its outage a host that refuses every connection, or answers none, is found again by a set that looks every
+/// three seconds.
+async fn found_again_after(outage: Duration, is_silent: bool, seed: u64) -> Duration {
+    let clock = Clock::following_tokio("2026-11-21T10:00:00Z".parse().unwrap());
+    let ends = Instant::now() + outage;
+    let registry = move |_: http::Request<bytes::Bytes>| {
+        let work = async move {
+            if Instant::now() >= ends {
+                let reply = http::Response::builder().status(200);
+                let digest = super::super::fixture::digest_of(BODY);
+                let reply = reply.header("docker-content-digest", digest.as_str());
+                return Ok(reply.header("content-type", OCI_INDEX).body(bytes::Bytes::new()).unwrap());
+            }
+            if is_silent {
+                return std::future::pending().await;
+            }
+            Err(std::io::ErrorKind::ConnectionRefused.into())
+        };
+        work.boxed()
+    };
+    let client = Client::new(clock)
+        .paced_by(Pace { seed: Some(seed), ..Pace::default() })
+        .in_process(Arc::new(registry));
+    let (repository, tag) = ("registry.test/acme/app".parse().unwrap(), "v1".parse().unwrap());
+    while !client.head_tag(&open(), &repository, &tag).await.is_present() {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
+    ends.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_costs_at_most_a_quarter_of_its_length_more() {
+    for (outage_secs, is_silent) in [(60, false), (60, true), (180, false)] {
+        let outage = Duration::from_secs(outage_secs);
+        // A probe that began before the end and is never answered counts as outage.
+        let probe = Duration::from_secs(if is_silent { 15 } else { 0 });
+        let mut longest = Duration::ZERO;
+        for seed in 0..40 {
+            longest = longest.max(found_again_after(outage, is_silent, seed).await);
+        }
+        let most = probe + (outage + probe) / 4 + Duration::from_secs(3);
+        assert!(longest <= most, "found {longest:?} after {outage:?}, at most {most:?}");
+    }
 }

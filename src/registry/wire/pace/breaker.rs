@@ -17,6 +17,9 @@ const REST_FIRST: Duration = Duration::from_secs(5);
 /// So L1 holds from the first look that the pace allows, which is at most one `interval` away, as it is for a
 /// set at rest. A rest without such an end would make every fault last for ever.
 const REST_MOST: Duration = Duration::from_mins(1);
+/// A rest is this part of the time that the host has been away: a fault costs at most a quarter of its length more. One
+/// that doubles costs as much again as the fault itself, for no more than ten probes saved in the first four minutes.
+const REST_DIVISOR: u32 = 4;
 /// Longest description of the last failure that is kept.
 const LAST_MAX_CHARS: usize = 200;
 
@@ -29,8 +32,8 @@ pub(crate) struct Breaker {
 
 struct Outage {
     since: Timestamp,
+    opened_at: Instant,
     last: String,
-    rest: Duration,
     until: Instant,
     /// Whose request asks whether the host is back.
     probe: Option<Arc<str>>,
@@ -105,14 +108,14 @@ impl Breaker {
         let mut until = |rest: Duration| now + rest / 2 + jitter.up_to(rest / 2);
         match &mut self.outage {
             Some(outage) if was_probe => {
-                outage.rest = (outage.rest * 2).min(REST_MOST);
-                outage.until = until(outage.rest);
+                let away = now.saturating_duration_since(outage.opened_at);
+                outage.until = until((away / REST_DIVISOR).clamp(REST_FIRST, REST_MOST));
                 outage.last = last();
                 outage.probe = None;
             }
             None if self.failures >= FAILURES_MAX => {
-                let (rest, until) = (REST_FIRST, until(REST_FIRST));
-                self.outage = Some(Outage { since: at, last: last(), rest, until, probe: None });
+                let until = until(REST_FIRST);
+                self.outage = Some(Outage { since: at, opened_at: now, last: last(), until, probe: None });
             }
             // One of a few; or sent before it opened, which is known already.
             _ => {}
@@ -146,8 +149,14 @@ mod tests {
         assert_eq!(breaker.pass(&mine, start + REST_FIRST / 2), Pass::Refused);
         assert_eq!(breaker.outage(), Some((at, "refused")));
         let mut now = start;
-        for rest in [5, 10, 20, 40, 60, 60] {
+        for (away, rest) in [(0, 5), (10, 5), (20, 5), (40, 10), (60, 15), (120, 30), (240, 60), (3_600, 60)]
+        {
             let rest = Duration::from_secs(rest);
+            if away > 0 {
+                now = start + Duration::from_secs(away);
+                breaker.probe(&mine);
+                breaker.failed("refused again", true, (now, at), &mut jitter);
+            }
             breaker.failed("late", false, (now, at), &mut jitter);
             assert_eq!(breaker.pass(&mine, now + rest / 2), Pass::Refused, "{rest:?}");
             now += rest;
@@ -156,8 +165,6 @@ mod tests {
             assert_eq!((breaker.pass(&mine, now), breaker.pass(&other, now)), (Pass::Wait, Pass::Refused));
             breaker.probe_lost();
             assert_eq!(breaker.pass(&other, now), Pass::Probe, "a probe that is given up blocks nobody");
-            breaker.probe(&mine);
-            breaker.failed("refused again", true, (now, at), &mut jitter);
         }
         assert_eq!(breaker.outage(), Some((at, "refused again")), "since the first");
         breaker.answered();
