@@ -1,5 +1,7 @@
 //! The `CustomResourceDefinition`, generated from the wire types.
 
+use std::sync::LazyLock;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
@@ -20,6 +22,12 @@ pub struct CrdError(String);
 
 /// The definition as an object.
 pub fn crd() -> CustomResourceDefinition {
+    // Ten milliseconds of work, which every start of a controller in the simulation would do again.
+    static CRD: LazyLock<CustomResourceDefinition> = LazyLock::new(made);
+    CRD.clone()
+}
+
+fn made() -> CustomResourceDefinition {
     let mut crd = ReleaseSet::crd();
     for version in &mut crd.spec.versions {
         let Some(root) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) else {

@@ -331,6 +331,14 @@ spec:
         validate::policy(&manifest::read(text).unwrap()[0].spec, 0).unwrap()
     }
 
+    #[test]
+    fn a_dry_run_is_one_instant_and_else_an_answer_keeps_its_own() {
+        let (asked, judged) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(60).unwrap());
+        let sighted = || Sighted { asked_at: asked, sighting: Sighting::Present(7) };
+        assert_eq!(as_of(sighted(), None), sighted());
+        assert_eq!(as_of(sighted(), Some(judged)), Sighted { asked_at: judged, ..sighted() });
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_dry_run_asks_nothing_twice_however_slow_the_registry() {
         let (paper, access) = (Paper::default(), BTreeMap::new());

@@ -66,6 +66,8 @@ pub enum Standing {
     Accepted,
     /// A credential is configured, and the registry never asked for it: a 404 may hide what it would show.
     Unproven,
+    /// The registry once asked for a token, and was now asked without one: a 404 may hide what a token would show.
+    Lapsed,
 }
 
 /// An answer that is not 200, as far as the verdict depends on it.
@@ -151,6 +153,13 @@ pub fn judge(refusal: &Refusal<'_>) -> Absence {
                 "{host} answered {code} for {subject} without asking for the configured credential, so it may \
                  be hidden rather than missing; remove the credential if this registry is open to all, else \
                  check that it is meant for {host}"
+            ),
+        ),
+        404 if standing == Standing::Lapsed => (
+            DoubtKind::Auth,
+            format!(
+                "{host} answered {code} for {subject} without the token that it once asked for, so it may be hidden rather \
+                 than missing; check that its token server works, or that it is meant to be open to all"
             ),
         ),
         404 => return Absence::Missing,
@@ -261,6 +270,7 @@ mod tests {
         assert_eq!(judged(404, Standing::Open), Absence::Missing);
         assert_eq!(judged(404, Standing::Accepted), Absence::Missing);
         assert_eq!(kind(&judged(404, Standing::Unproven)), Some(DoubtKind::Auth));
+        assert_eq!(kind(&judged(404, Standing::Lapsed)), Some(DoubtKind::Auth));
         for status in (100..=999).filter(|status| ![200, 404].contains(status)) {
             assert!(kind(&judged(status, Standing::Accepted)).is_some(), "{status}");
         }

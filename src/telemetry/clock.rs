@@ -11,7 +11,12 @@ pub struct Clock(Arc<Source>);
 #[derive(Debug)]
 enum Source {
     System,
-    Virtual { base: Timestamp, started: tokio::time::Instant },
+    /// `percent`: its seconds in a hundred of tokio's.
+    Virtual {
+        base: Timestamp,
+        started: tokio::time::Instant,
+        percent: u32,
+    },
 }
 
 // === impl Clock ===
@@ -25,7 +30,12 @@ impl Clock {
     /// A clock that stands at `base` now and follows tokio's time, which tests and the demo pause. Must be
     /// called inside a tokio runtime.
     pub fn following_tokio(base: Timestamp) -> Self {
-        Self(Arc::new(Source::Virtual { base, started: tokio::time::Instant::now() }))
+        Self::following_tokio_at(base, 100)
+    }
+
+    /// The same at another speed: in a hundred seconds of tokio's time it goes on by `percent` seconds.
+    pub fn following_tokio_at(base: Timestamp, percent: u32) -> Self {
+        Self(Arc::new(Source::Virtual { base, started: tokio::time::Instant::now(), percent }))
     }
 
     /// The present instant.
@@ -33,10 +43,26 @@ impl Clock {
         match &*self.0 {
             #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
             Source::System => Timestamp::now(),
-            Source::Virtual { base, started } => {
-                let elapsed = SignedDuration::try_from(started.elapsed()).unwrap_or(SignedDuration::MAX);
+            Source::Virtual { base, started, percent } => {
+                let elapsed = started.elapsed().saturating_mul(*percent) / 100;
+                let elapsed = SignedDuration::try_from(elapsed).unwrap_or(SignedDuration::MAX);
                 base.checked_add(elapsed).unwrap_or(Timestamp::MAX)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_follows_tokio_at_its_own_speed() {
+        let base = Timestamp::UNIX_EPOCH;
+        let clocks = [50, 100, 200].map(|percent| Clock::following_tokio_at(base, percent));
+        tokio::time::advance(Duration::from_secs(10)).await;
+        assert_eq!(clocks.map(|clock| clock.now().as_second()), [5, 10, 20]);
     }
 }

@@ -411,3 +411,29 @@ async fn a_truncated_body_announces_its_whole_and_a_trickle_takes_its_time() {
     assert_eq!(slow.content_length(), None);
     assert_eq!(sha256(&slow.bytes().await.unwrap()), digest);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_in_process_answers_what_it_is_given_without_a_socket() {
+    let clock = Clock::following_tokio("2026-11-21T10:00:00Z".parse().unwrap());
+    let registry = RegistryServer::in_process("registry.test", Options::default(), clock);
+    let (index, _) = push_index(&registry, "acme/app", "v1");
+    assert_eq!((registry.host(), registry.connections()), ("registry.test".to_owned(), 0));
+    let ask = |method: &str, path: &str| {
+        let request = http::Request::builder().method(method).uri(format!("http://registry.test{path}"));
+        registry.answer(request.header("accept", EVERY_TYPE).body(Bytes::new()).unwrap())
+    };
+    let manifest = "/v2/acme/app/manifests/v1";
+    let got = ask("GET", manifest).await.unwrap();
+    assert_eq!((got.status(), sha256(got.body())), (StatusCode::OK, index.clone()));
+    assert_eq!(got.headers()["docker-content-digest"], index.as_str());
+    let head = ask("HEAD", manifest).await.unwrap();
+    assert_eq!((head.status(), head.body().len()), (StatusCode::OK, 0));
+    assert_eq!(ask("GET", "/v2/acme/app/manifests/v2").await.unwrap().status(), StatusCode::NOT_FOUND);
+    // What would have cut a connection is an error.
+    registry.plan(Rule::new(On::manifest()).when(When::First(1)).step(Step::Cut));
+    assert_eq!(ask("GET", manifest).await.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(ask("GET", manifest).await.unwrap().status(), StatusCode::OK);
+    registry.plan(Rule::new(On::manifest()).step(Step::Truncate(5)));
+    assert!(ask("GET", manifest).await.is_err());
+    assert_eq!(registry.total(), 6, "every request is in the log");
+}

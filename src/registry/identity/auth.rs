@@ -38,16 +38,25 @@ pub(crate) struct Claim<'a> {
 pub(crate) enum Proof {
     /// Nothing: the registry has not asked yet.
     None,
+    /// Nothing: the registry once asked, no token is to be had, and now it says that it asks for none.
+    Lapsed,
     /// User name and password.
     Basic(HeaderValue),
     /// A token.
     Bearer(HeaderValue),
 }
 
+/// What a host wants of who asks, as it says now.
+enum Wanted {
+    Proof(Challenge),
+    Nothing,
+    Untold,
+}
+
 /// Challenges and tokens of all hosts.
 pub(crate) struct Auth {
-    /// By origin and claim. Replaced by newer ones and never dropped: a request without the token that a host
-    /// once asked for could be answered by a 404 that proves nothing.
+    /// By origin and claim. Replaced by newer ones, and dropped only when something was shown without a token: a request
+    /// without the token that a host once asked for could be answered by a 404 that proves nothing.
     challenges: Mutex<HashMap<(String, Fingerprint), Challenge>>,
     /// The claim that was last shown something, by origin, path of the repository and identity of the place.
     readers: Mutex<HashMap<(String, String, Fingerprint), Fingerprint>>,
@@ -87,7 +96,7 @@ impl<'a> Claim<'a> {
 impl Proof {
     pub(crate) fn header(&self) -> Option<&HeaderValue> {
         match self {
-            Self::None => None,
+            Self::None | Self::Lapsed => None,
             Self::Basic(value) | Self::Bearer(value) => Some(value),
         }
     }
@@ -132,19 +141,26 @@ impl Auth {
     /// What a request should carry from the start: nothing until the host has asked for something.
     ///
     /// When a token cannot be had where the host once said, the host is asked where tokens are to be had now:
-    /// it may have moved its token server, which no request without a token would ever tell us.
+    /// it may have moved its token server, which no request without a token would ever tell us. One that asks for nothing
+    /// any more is asked without: what it shows counts, what it does not show proves nothing ([`Proof::Lapsed`]).
     pub(crate) async fn prepare(&self, transport: &Transport, claim: &Claim<'_>) -> Result<Proof, Doubt> {
         let Some(known) = self.known(claim) else { return Ok(Proof::None) };
         let doubt = match self.prove(transport, claim, &known, &Proof::None).await {
             Err(doubt) if doubt.kind != DoubtKind::Throttled && known != Challenge::Basic => doubt,
             proved => return proved,
         };
-        match challenge_now(transport, claim).await {
-            Some(challenge) if challenge != known => {
+        match wanted_now(transport, claim).await {
+            Wanted::Proof(challenge) if challenge != known => {
                 self.answer(transport, claim, challenge, &Proof::None).await
             }
-            _ => Err(doubt),
+            Wanted::Nothing => Ok(Proof::Lapsed),
+            Wanted::Proof(_) | Wanted::Untold => Err(doubt),
         }
+    }
+
+    /// A host that once asked for a token showed something without one: it is open now.
+    pub(crate) fn forget(&self, claim: &Claim<'_>) {
+        lock(&self.challenges).remove(&(claim.place.origin(), claim.fingerprint));
     }
 
     /// What to carry after a 401 that came with `challenge` to a request that carried `refused`. An error when
@@ -210,7 +226,7 @@ impl Auth {
 
 fn basic(claim: &Claim<'_>, refused: &Proof) -> Result<Proof, Doubt> {
     let why = match (claim.credential().and_then(Credential::basic_header), refused) {
-        (Some(header), Proof::None | Proof::Bearer(_)) => return Ok(Proof::Basic(header)),
+        (Some(header), Proof::None | Proof::Lapsed | Proof::Bearer(_)) => return Ok(Proof::Basic(header)),
         (Some(_), Proof::Basic(_)) => "user name and password were not accepted",
         (None, _) if claim.candidate.is_some() => {
             "it asks for a user name and password, and the configured credential is a token without them"
@@ -220,13 +236,13 @@ fn basic(claim: &Claim<'_>, refused: &Proof) -> Result<Proof, Doubt> {
     Err(claim.place.refused(why))
 }
 
-/// How the host says that it wants to be asked, by `GET /v2/` (OCI distribution specification, end-1). What it
-/// answers otherwise is evidence of nothing.
-async fn challenge_now(transport: &Transport, claim: &Claim<'_>) -> Option<Challenge> {
+/// How the host says that it wants to be asked, by `GET /v2/` (OCI distribution specification, end-1).
+async fn wanted_now(transport: &Transport, claim: &Claim<'_>) -> Wanted {
+    let Ok(url) = claim.place.base.join("v2/") else { return Wanted::Untold };
     let ask = Ask {
         verb: Verb::Get,
         kind: RequestKind::Token,
-        url: claim.place.base.join("v2/").ok()?,
+        url,
         accept: "*/*",
         authorization: None,
         form: None,
@@ -234,7 +250,11 @@ async fn challenge_now(transport: &Transport, claim: &Claim<'_>) -> Option<Chall
         route: Arc::clone(&claim.place.route),
         turn: claim.place.turn(),
     };
-    transport.send(ask).await.ok().as_ref().and_then(challenge_of)
+    match transport.send(ask).await {
+        Ok(reply) if reply.status == StatusCode::OK && !reply.foreign => Wanted::Nothing,
+        Ok(reply) => challenge_of(&reply).map_or(Wanted::Untold, Wanted::Proof),
+        Err(_) => Wanted::Untold,
+    }
 }
 
 /// The challenge of a 401; `None` for every other answer, and for one that we do not speak.

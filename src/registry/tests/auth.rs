@@ -145,6 +145,41 @@ async fn a_token_server_that_is_down_stays_unknown_when_the_challenge_is_known()
     doubt(&subject.app_as(&fixture, &access).await, DoubtKind::Transient);
 }
 
+/// Found by the simulation: a registry that asked for tokens for a while was Unknown until the controller started anew.
+#[tokio::test]
+async fn a_registry_that_asks_for_tokens_no_more_is_believed_once_it_shows_something() {
+    for access in [open(), basic("user", "hunter2")] {
+        let fixture = Fixture::with_app(Guard::Bearer).await;
+        fixture.world(|world| (world.anonymous_tokens, world.token_life_secs) = (true, Some(1)));
+        let subject = Subject::new();
+        assert!(subject.app_as(&fixture, &access).await.is_present());
+        // Its token server is gone, and it asks for nothing any more.
+        fixture.world(|world| world.guard = Guard::Open);
+        let gone = || fixture.script("GET", "/token", 99, Reply::status(404));
+        let later = || async {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(20)).await;
+            tokio::time::resume();
+        };
+        // What it does not show proves nothing before it has shown something.
+        gone();
+        for verb in ["HEAD", "GET"] {
+            fixture.script(verb, "/manifests/", 99, error(404, "MANIFEST_UNKNOWN"));
+        }
+        later().await;
+        doubt(&subject.app_as(&fixture, &access).await, DoubtKind::Auth);
+        fixture.unscript();
+        gone();
+        later().await;
+        assert!(subject.app_as(&fixture, &access).await.is_present());
+        // From then on it is as any open registry, which is not asked for tokens.
+        fixture.log();
+        later().await;
+        assert!(subject.app_as(&fixture, &access).await.is_present());
+        assert!(!fixture.log().iter().any(|line| line.contains("/token")));
+    }
+}
+
 #[tokio::test]
 async fn a_realm_elsewhere_gets_no_credential() {
     for (realm, why) in [

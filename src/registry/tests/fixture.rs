@@ -177,6 +177,11 @@ impl Fixture {
         self.world(|world| world.scripts.push(Script { verb, path: path.to_owned(), reply, times }));
     }
 
+    /// Ends everything that was scripted.
+    pub(super) fn unscript(&self) {
+        self.world(|world| world.scripts.clear());
+    }
+
     pub(super) fn blob(&self, bytes: Vec<u8>) -> Digest {
         let digest = digest_of(&bytes);
         self.world(|world| world.blobs.insert(digest.to_string(), bytes));
@@ -296,6 +301,9 @@ impl World {
         }
         if let Some(refusal) = self.refuse(authorization) {
             return refusal;
+        }
+        if path == "/v2/" {
+            return Reply::status(200);
         }
         match path.strip_prefix("/v2/acme/app/").and_then(|rest| rest.split_once('/')) {
             Some(("manifests", reference)) => self.manifest_answer(reference),

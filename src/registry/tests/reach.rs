@@ -6,13 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
+use jiff::Timestamp;
+use serde_json::json;
 
 use super::fixture::{Fixture, Guard, Reply};
-use super::{Subject, app, open};
+use super::{Subject, app, open, present};
 use crate::model::sighting::DoubtKind;
-use crate::model::{ImageEvidence, Sighting};
-use crate::registry::Question;
+use crate::model::{ImageEvidence, Repository, Sighting};
 use crate::registry::wire::resolve::Names;
+use crate::registry::{Client, Question, Registry as _};
+use crate::telemetry::clock::Clock;
 
 /// A name server: each name has a list of answers, of which the last stays. Keeps what it was asked.
 #[derive(Default)]
@@ -126,4 +129,37 @@ async fn a_redirect_to_a_name_inside_is_not_followed() {
         assert!(child.is_unknown() && why.contains("cdn.test resolves to 169.254.169.254"), "{child:?}");
     }
     assert!(!fixture.log().iter().any(|line| line.ends_with("/blob")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_in_this_process_is_asked_instead_of_a_network() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&asked);
+    let answers: crate::registry::InProcess = Arc::new(move |request| {
+        let (verb, path) = (request.method().clone(), request.uri().path().to_owned());
+        heard.lock().unwrap().push(format!("{verb} {} {path}", request.uri().host().unwrap()));
+        let answer = if path.ends_with("/tags/list") {
+            let body = json!({"name": "acme/app", "tags": ["v1", "v2"]}).to_string();
+            let answer = http::Response::builder().header("content-type", "application/json");
+            Ok(answer.body(bytes::Bytes::from(body)).unwrap())
+        } else {
+            Err(std::io::ErrorKind::ConnectionReset.into())
+        };
+        Box::pin(async { answer })
+    });
+    let clock = Clock::following_tokio("2026-11-21T10:00:00Z".parse().unwrap());
+    let client = Client::new(clock).in_process(answers);
+    // No resolver knows this name: nothing goes out.
+    let repository: Repository = "nowhere.invalid/acme/app".parse().unwrap();
+    let list = client.tags(&open(), &repository, Timestamp::MAX).await.sighting;
+    assert_eq!(present(&list).iter().collect::<Vec<_>>(), ["v1", "v2"]);
+    let broken = client.head_tag(&open(), &repository, &"v1".parse().unwrap()).await;
+    let Sighting::Unknown(doubt) = &broken else { panic!("{broken:?} is not Unknown") };
+    assert_eq!(doubt.kind, DoubtKind::Transient, "{}", doubt.message);
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.first().unwrap(), "GET nowhere.invalid /v2/acme/app/tags/list");
+    assert!(
+        asked.iter().skip(1).all(|asked| asked == "HEAD nowhere.invalid /v2/acme/app/manifests/v1"),
+        "{asked:?}"
+    );
 }

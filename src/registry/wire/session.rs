@@ -121,12 +121,16 @@ impl Session<'_> {
             reply = self.send(ask, &proof, subject).await?;
         }
         let standing = match (&proof, claim.candidate) {
+            (Proof::Lapsed, _) => Standing::Lapsed,
             (Proof::Basic(_) | Proof::Bearer(_), Some(_)) => Standing::Accepted,
             // A token for nobody proves no absence where a credential was meant and is not at hand.
             _ if self.place.access.credentials.is_configured() => Standing::Unproven,
             (Proof::Basic(_) | Proof::Bearer(_), None) => Standing::Accepted,
             (Proof::None, _) => Standing::Open,
         };
+        if standing == Standing::Lapsed && reply.status == StatusCode::OK {
+            auth.forget(claim);
+        }
         Ok(answer(reply, standing))
     }
 
@@ -137,7 +141,7 @@ impl Session<'_> {
             Err(_) => Weight::Conclusive,
             Ok(answer) if answer.reply.foreign => Weight::Conclusive,
             Ok(answer) => match answer.reply.status.as_u16() {
-                404 if answer.standing == Standing::Unproven => Weight::Hidden,
+                404 if matches!(answer.standing, Standing::Unproven | Standing::Lapsed) => Weight::Hidden,
                 404 if !self.shared.auth.is_reader(claim) => Weight::Absent,
                 401 | 403 => Weight::Refused,
                 400 if expiry::is_public_ecr(self.place.host()) => Weight::Refused,
@@ -165,7 +169,7 @@ impl Session<'_> {
     /// A 404 to a request without the credential that is configured.
     fn may_be_hidden(&self, reply: &Reply, proof: &Proof) -> bool {
         reply.status == StatusCode::NOT_FOUND
-            && matches!(proof, Proof::None)
+            && proof.header().is_none()
             && self.place.access.credentials.is_configured()
     }
 

@@ -10,33 +10,33 @@
 
 mod answer;
 mod batch;
+mod carry;
+mod chance;
 mod duel;
 mod fault;
+mod fences;
+mod leaders;
 mod line;
 mod objects;
 mod oracle;
+mod points;
 mod process;
 mod run;
 mod stories;
 mod story;
+mod trouble;
+mod troubles;
 mod truth;
 mod witness;
 mod world;
 
 use std::time::SystemTime;
 
-use batch::{Report, Told};
-use fault::{Fault, Form, NAMED, Plan};
+use batch::Told;
+use fault::{NAMED, Plan};
+use fences::Fences;
 use run::{Outcome, run};
 use story::Story;
-use world::{ALL_FENCES, Fences};
-
-/// Random schedules of one run of the tests; `make soak` does more.
-const SCHEDULES: u64 = 2_000;
-/// Duels of one run of the tests (design §9 G9).
-const DUELS: u64 = 10_000;
-/// Duels until a fence that is away must have been missed.
-const DUELS_UNFENCED: u64 = 400;
 
 #[expect(clippy::disallowed_methods, reason = "tests read their own settings and time themselves")]
 fn setting(name: &str) -> (Option<String>, SystemTime) {
@@ -93,96 +93,22 @@ fn the_same_seed_gives_the_same_requests() {
 
 #[test]
 fn every_crash_point_of_every_story() {
-    let began = setting("").1;
-    let references = references();
-    let mut points = Vec::new();
-    for (at, (_, reference)) in references.iter().enumerate() {
-        points.extend(
-            (1..=reference.requests).flat_map(|k| NAMED.iter().take(2).map(move |named| (at, k, *named))),
-        );
-    }
-    let report = Report::of(&points, true, |&(at, k, (name, fault))| {
-        let (story, reference) = &references[at];
-        let replay = format!("story={} crash={k}:{name}", story.name);
-        judged(story, reference, run(story, Plan::At(k, fault), 0), replay)
-    });
-    let counts: Vec<String> = references
-        .iter()
-        .map(|(story, reference)| format!("{} {}", story.name, 2 * reference.requests))
-        .collect();
-    report.conclude(&format!("{} stories, crash points ({})", references.len(), counts.join(", ")), began);
+    points::every_crash_point_of_every_story();
 }
 
-/// Found by random schedules, each at one request: a list or the start of a watch that was never answered left the
-/// controller deaf, and a set that a stale read did not show was not looked for again.
 #[test]
 fn every_request_of_a_story_may_fail_without_a_death() {
-    let began = setting("").1;
-    let story = stories::named("first-promotion").expect("there is such a story");
-    let reference = run(&story, Plan::Nothing, 0);
-    let points: Vec<_> =
-        (1..=reference.requests).flat_map(|k| NAMED.iter().skip(2).map(move |named| (k, *named))).collect();
-    let report = Report::of(&points, true, |&(k, (name, fault))| {
-        let outcome = run(&story, Plan::At(k, fault), 0);
-        let replay = format!("story={} crash={k}:{name}", story.name);
-        let mut broken = outcome.broken.clone();
-        broken.extend(oracle::differences_in_gist(&reference, &outcome));
-        Told { requests: outcome.requests, injected: outcome.injected, replay, broken }
-    });
-    report.conclude("requests that fail without a death", began);
-}
-
-/// Found by a random schedule: kube's queue lost its wake-up when all watches failed at once, and nothing woke it again.
-#[test]
-fn a_start_while_every_request_fails_goes_on_when_they_do_not() {
-    let story = stories::named("first-promotion").expect("there is such a story");
-    for until in [20, 30, 40, 60] {
-        let outcome = run(&story, Plan::Each(6, until, Fault::Answer(Form::Lost, 503)), 0);
-        assert_eq!(outcome.broken, Vec::<String>::new(), "503 until request {until}");
-    }
+    points::every_request_of_a_story_may_fail_without_a_death();
 }
 
 #[test]
 fn random_schedules_end_as_without_faults() {
-    let (schedules, began) = many(SCHEDULES);
-    let references = references();
-    let seeds: Vec<u64> = (1..=schedules).collect();
-    let report = Report::of(&seeds, true, |&seed| {
-        let at = usize::try_from(seed).unwrap() % references.len();
-        let (story, reference) = &references[at];
-        judged(
-            story,
-            reference,
-            run(story, Plan::of(seed), seed),
-            format!("story={} seed={seed}", story.name),
-        )
-    });
-    report.conclude("random schedules", began);
-}
-
-fn duels(count: u64, fences: Fences) -> (Report, SystemTime) {
-    let (count, began) = many(count);
-    let seeds: Vec<u64> = (1..=count).collect();
-    let report = Report::of(&seeds, fences == ALL_FENCES, |&seed| {
-        let duel = duel::duel(seed, fences);
-        let broken = duel.violations.into_iter().chain(duel.stuck).collect();
-        Told { requests: duel.requests, injected: duel.injected, replay: format!("duel seed={seed}"), broken }
-    });
-    (report, began)
+    points::random_schedules_end_as_without_faults();
 }
 
 #[test]
 fn two_live_leaders_commit_nothing_twice() {
-    let (report, began) = duels(DUELS, ALL_FENCES);
-    report.conclude("two live leaders", began);
-}
-
-#[test]
-fn two_live_leaders_without_fences_are_caught() {
-    let neither = Fences { rule: false, revisions: false };
-    let caught = |report: &Report, what: &str| report.failed.iter().any(|failed| failed.contains(what));
-    let (without, _) = duels(DUELS_UNFENCED, neither);
-    assert!(caught(&without, "S4: "), "of {} duels without any fence none was caught", without.runs);
+    leaders::two_live_leaders_commit_nothing_twice();
 }
 
 /// Every request with its fault and its answer.
@@ -207,7 +133,13 @@ fn replay() {
     let value = |key: &str| wanted.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
     let seed: u64 = value("seed").map_or(0, |seed| seed.parse().expect("seed is a number"));
     if wanted.starts_with("duel") {
-        let duel = duel::duel(seed, ALL_FENCES);
+        let fences = value("without").map_or_else(|| leaders::fences_of(seed), Fences::parse);
+        let length = match value("length") {
+            Some("InARow") => duel::Length::InARow,
+            Some(_) => duel::Length::EachCarried,
+            None => leaders::length_of(seed),
+        };
+        let duel = duel::duel(seed, fences, length);
         tell(&duel.log);
         assert!(
             duel.violations.is_empty() && duel.stuck.is_none(),
@@ -218,12 +150,17 @@ fn replay() {
         return;
     }
     let story = stories::named(value("story").expect("story=NAME")).expect("there is such a story");
-    let plan = match value("crash").and_then(|crash| crash.split_once(':')) {
-        Some((k, form)) => {
+    let number = |text: &str| text.parse::<u64>().expect("a number stands before the colon");
+    let plan = match ["crash", "spell", "habit"].map(|key| value(key).and_then(|text| text.split_once(':'))) {
+        [Some((k, form)), _, _] => {
             let fault = NAMED.iter().find(|(name, _)| *name == form).expect("crash=NUMBER:FAULT").1;
-            Plan::At(k.parse().expect("crash=NUMBER:FAULT"), fault)
+            Plan::At(number(k), fault)
         }
-        None => Plan::of(seed),
+        [_, Some((k, which)), _] => {
+            Plan::Spell(troubles::spell(number(k), usize::try_from(number(which)).unwrap()))
+        }
+        [_, _, Some((which, _))] => Plan::Habit(trouble::HABITS[usize::try_from(number(which)).unwrap()]),
+        _ => Plan::of(seed),
     };
     let reference = run(&story, Plan::Nothing, 0);
     let outcome = run(&story, plan, seed);

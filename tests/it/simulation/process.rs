@@ -2,16 +2,18 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use tidegate::controller::context::Context;
 use tidegate::controller::leader::Election;
 use tidegate::controller::leader::election::lease_name;
 use tidegate::controller::startup::{check_crd, check_lease};
 use tidegate::controller::watch::{self, WatchOptions};
-use tidegate::registry::{Client, Pace};
+use tidegate::registry::{self, Client};
 use tidegate::telemetry::clock::Clock;
 use tidegate::telemetry::metrics::Metrics;
 use tidegate::web::Pages;
@@ -21,21 +23,87 @@ use tokio_util::sync::CancellationToken;
 use super::line::Line;
 use super::world::NAMESPACE;
 
+/// Sets that are reconciled at once, as by default.
+const CONCURRENCY: u16 = 64;
+/// A clock may be wrong by so many seconds.
+const SKEW_SECS: i64 = 3_600;
+/// Speeds of clocks: right, twice, half.
+const PERCENTS: [u32; 4] = [100, 100, 200, 50];
+
+/// How wrong the wall clock of a machine is. What tokio measures is right everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// At the beginning.
+    pub skew: SignedDuration,
+    /// Its seconds in a hundred true ones.
+    pub percent: u32,
+}
+
 /// A handle of one process. All clones are one.
 #[derive(Clone)]
 pub struct Process {
     /// Counts from 1: the identity in the lease.
     pub id: u32,
+    pace: Pace,
+    is_candidate: Arc<AtomicBool>,
     dead: CancellationToken,
     /// From when until when it is stopped, or was.
     stopped: Arc<Mutex<Option<(Instant, Instant)>>>,
 }
 
+// === impl Pace ===
+
+impl Pace {
+    /// Of a clock that is right.
+    pub const RIGHT: Self = Self { skew: SignedDuration::ZERO, percent: 100 };
+
+    /// So much time by this clock, in true time.
+    pub fn in_truth(self, own: SignedDuration) -> SignedDuration {
+        own * 100 / self.percent.try_into().unwrap_or(100)
+    }
+
+    /// A clock that is up to an hour wrong, and may go at half or twice the speed.
+    pub fn by_chance(rng: &mut fastrand::Rng) -> Self {
+        let skew = SignedDuration::from_secs(rng.i64(-SKEW_SECS..=SKEW_SECS));
+        Self { skew, percent: PERCENTS[rng.usize(0..PERCENTS.len())] }
+    }
+}
+
 // === impl Process ===
 
 impl Process {
-    pub fn new(id: u32) -> Self {
-        Self { id, dead: CancellationToken::new(), stopped: Arc::default() }
+    pub fn new(id: u32, pace: Pace) -> Self {
+        Self {
+            id,
+            pace,
+            is_candidate: Arc::default(),
+            dead: CancellationToken::new(),
+            stopped: Arc::default(),
+        }
+    }
+
+    /// Whether it acts only while it leads.
+    pub fn stands_for_election(&self) -> bool {
+        self.is_candidate.load(Ordering::Relaxed)
+    }
+
+    /// So much time by its own clock, in true time.
+    pub fn in_truth(&self, own: SignedDuration) -> SignedDuration {
+        self.pace.in_truth(own)
+    }
+
+    /// Its election, which is not under way yet.
+    pub fn election(&self, client: kube::Client, clock: &Clock, metrics: &Metrics) -> Election {
+        self.is_candidate.store(true, Ordering::Relaxed);
+        let (name, me) = (lease_name(None, None), self.identity());
+        Election::new(client, NAMESPACE, name, me, clock.clone(), metrics.clone())
+    }
+
+    /// A context of this process on its line.
+    pub fn context(&self, line: &Line, client: kube::Client, clock: &Clock, metrics: &Metrics) -> Context {
+        let jitter = registry::Pace { seed: Some(self.id.into()), ..registry::Pace::default() };
+        let registry = Client::new(clock.clone()).paced_by(jitter).in_process(line.to_registry(self));
+        Context::new(client, Arc::new(registry), clock.clone(), metrics.clone())
     }
 
     /// As it is written into the lease.
@@ -113,22 +181,12 @@ impl Process {
     pub async fn controller(self, line: Line, clock: Clock) {
         let client = line.client(&self);
         let metrics = Metrics::default();
-        let election = Election::new(
-            client.clone(),
-            NAMESPACE,
-            lease_name(None, None),
-            self.identity(),
-            clock.clone(),
-            metrics.clone(),
-        );
+        let election = self.election(client.clone(), &clock, &metrics);
         if check_crd(&client).await.is_err() || check_lease(&election, NAMESPACE).await.is_err() {
             return;
         }
-        let pace = Pace { seed: Some(u64::from(self.id)), ..Pace::default() };
-        let registry = Client::new(clock.clone()).paced_by(pace).in_process(line.to_registry(&self));
-        let context = Context::new(client, Arc::new(registry), clock, metrics.clone());
-        let context = context.led_by(election.leadership());
-        let options = WatchOptions { namespace: None, selector: None, concurrency: 4 };
+        let context = self.context(&line, client, &clock, &metrics).led_by(election.leadership());
+        let options = WatchOptions { namespace: None, selector: None, concurrency: CONCURRENCY };
         let me = self.clone();
         // A task of its own, as in production.
         tokio::spawn(async move { me.run(election.run(std::future::pending())).await });

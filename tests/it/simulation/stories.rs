@@ -7,6 +7,7 @@ use super::story::Act::{
     Restore, Rotate, Verdicts,
 };
 use super::story::{Act, Story};
+use super::trouble::Lock;
 use super::world::HOST;
 
 const BOTH: &[&str] = &["app", "worker"];
@@ -50,7 +51,7 @@ pub fn spec(with: Value) -> Value {
 }
 
 fn story(name: &'static str, with: Value, acts: Vec<Act>) -> Story {
-    Story { name, spec: spec(with), acts, is_locked: false }
+    Story { name, spec: spec(with), acts, lock: Lock::Open }
 }
 
 fn smoke() -> Value {
@@ -125,6 +126,11 @@ fn pushes() -> Vec<Story> {
                 Repush("worker", "main-1", 1),
                 Condition("TagMoved", "True"),
             ],
+        ),
+        story(
+            "tag-moves",
+            json!({"onTagMoved": "Repromote", "gates": smoke()}),
+            vec![Push("main-1", BOTH), Promoted("main-1", 1), Pass(5)],
         ),
         story(
             "tag-moved-repromote",
@@ -240,9 +246,22 @@ fn trouble() -> Vec<Story> {
         Promoted("main-2", 2),
     ];
     let mut rotated = story("secret-rotated", json!({}), rotated);
-    rotated.is_locked = true;
+    rotated.lock = Lock::Password;
+    let tokens = vec![
+        Push("main-1", &["app"]),
+        Blocked("worker"),
+        Pass(20),
+        Push("main-1", &["worker"]),
+        Promoted("main-1", 1),
+        Rotate("second"),
+        Push("main-2", BOTH),
+        Promoted("main-2", 2),
+    ];
+    let mut tokens = story("tokens-expire", json!({}), tokens);
+    tokens.lock = Lock::Token;
     vec![
         rotated,
+        tokens,
         story(
             "registry-outage",
             json!({}),

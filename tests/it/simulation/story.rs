@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::Value;
+use tidegate::api::validate;
 use tidegate::cli::demo::scenario::Push;
+use tidegate::invariants;
 
+use super::objects;
+use super::trouble::Lock;
 use super::world::{SET, World};
 
 /// A small world to be played.
@@ -15,8 +19,8 @@ pub struct Story {
     /// The spec of the set; repositories lie in the world's registry.
     pub spec: Value,
     pub acts: Vec<Act>,
-    /// The registry wants a password from the beginning.
-    pub is_locked: bool,
+    /// What the registry wants from the beginning.
+    pub lock: Lock,
 }
 
 /// One step.
@@ -53,6 +57,9 @@ pub enum Act {
 
 /// Longest wait of one step once no more faults come: a lease (16 s), the breaker of a host (60 s) and a look.
 const WAIT_MAX: Duration = Duration::from_mins(4);
+/// Longest way from the last push to targets that carry it, where nothing is wrong: an interval of every story, and the
+/// 10 s of L1.
+const PROMOTED_WITHIN: Duration = Duration::from_secs(20);
 /// Longest wait while faults still come.
 const TROUBLE_MAX: Duration = Duration::from_mins(10);
 /// Between two looks at the world.
@@ -91,8 +98,10 @@ impl Act {
                 world.write_secret(password).await;
             }
             Self::Promoted(tag, sequence) => {
+                let asked_at = world.clock.now();
                 until(world, &format!("{tag} is promoted at {sequence}"), || promoted(world, tag, *sequence))
                     .await?;
+                in_time(world, tag, asked_at)?;
             }
             Self::Condition(kind, status) => {
                 until(world, &format!("{kind} is {status}"), || condition(world, kind) == *status).await?;
@@ -136,6 +145,21 @@ fn promoted(world: &World, tag: &str, sequence: i64) -> bool {
         && status["promoted"]["sequence"].as_i64() >= Some(sequence)
         && targets.len() == wanted
         && targets.iter().all(|target| target["sequence"] == status["promoted"]["sequence"])
+}
+
+/// L1: without faults a release that is complete is promoted within one interval and 10 s.
+fn in_time(world: &World, tag: &str, asked_at: jiff::Timestamp) -> Result<(), String> {
+    let set = world.set(SET).ok_or("the set is gone")?;
+    let record = objects::record_of(&set).ok_or("the status cannot be read back")?;
+    let spec = serde_json::from_value(set["spec"].clone()).map_err(|error| error.to_string())?;
+    let generation = set.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
+    let policy = validate::policy(&spec, generation).map_err(|_| "the spec is no policy")?;
+    let limit = if world.is_well() { PROMOTED_WITHIN } else { TROUBLE_MAX + WAIT_MAX };
+    let waited = world.clock.now().duration_since(asked_at);
+    let limit = SignedDuration::try_from(limit).map_err(|error| error.to_string())?;
+    let tag = tag.parse().map_err(|_| "no tag")?;
+    let late = invariants::l1_promoted(&policy, &tag, record.promoted.as_ref(), waited, limit);
+    late.map_or(Ok(()), |late| Err(late.to_string()))
 }
 
 fn condition(world: &World, kind: &str) -> String {

@@ -41,7 +41,8 @@ pub struct Truthful<'a> {
 
 impl Past {
     pub fn new(registry: RegistryServer, clock: Clock) -> Self {
-        Self { registry, clock, state: Arc::default() }
+        let state = State { answers: vec![(clock.now(), true)], ..State::default() };
+        Self { registry, clock, state: Arc::new(Mutex::new(state)) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -53,6 +54,11 @@ impl Past {
         let now = self.registry.resolve(path, tag);
         let key = (path.to_owned(), tag.to_owned());
         self.state().tags.entry(key).or_default().push((self.clock.now(), now));
+    }
+
+    /// The registry answered nothing, once.
+    pub fn was_silent(&self) -> bool {
+        self.state().answers.iter().any(|(_, answers)| !answers)
     }
 
     /// The registry answers from now on, or does not.
@@ -84,7 +90,7 @@ impl Truth for Truthful<'_> {
 
     fn answers(&self, _repository: &Repository) -> bool {
         let state = self.past.state();
-        state.answers.is_empty() || held(&state.answers, self.since).contains(&true)
+        held(&state.answers, self.since).contains(&true)
     }
 
     fn passes(&self, _: &Gate, repository: &Repository, platform: &Platform, child: &Digest) -> Option<bool> {

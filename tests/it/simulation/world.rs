@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
@@ -15,13 +15,16 @@ use tidegate::cli::demo::world::index_of;
 use tidegate::embedded::api::rules::promoted_never_goes_back;
 use tidegate::embedded::api::{ApiServer, OUTSIDER};
 use tidegate::embedded::node::{Node, NodeOptions};
-use tidegate::embedded::registry::{Auth, Credentials, Fault, Options, RegistryServer};
+use tidegate::embedded::registry::{Fault, Options, RegistryServer};
 use tidegate::telemetry::clock::Clock;
 use tokio::task::AbortHandle;
 
 use super::fault::Plan;
-use super::line::Line;
-use super::process::Process;
+use super::fences::{Fence, Fences};
+use super::line::{Ends, Line};
+use super::process::{Pace, Process};
+use super::story::Act;
+use super::trouble::Lock;
 use super::truth::Past;
 use super::witness::Witness;
 
@@ -31,6 +34,8 @@ pub const NAMESPACE: &str = "acme";
 pub const SET: &str = "acme";
 /// The registry's name.
 pub const HOST: &str = "registry.test";
+/// Another registry, which takes every request and answers none.
+pub const HOLE: &str = "hole.test";
 /// The first instant of every run.
 pub const BEGINNING: Timestamp = Timestamp::constant(1_767_225_600, 0);
 /// From a Job to its pod.
@@ -39,19 +44,6 @@ const POD_START: Duration = Duration::from_secs(1);
 const RESTART: Duration = Duration::from_secs(1);
 /// Secret with the registry's credential.
 const SECRET: &str = "pull";
-
-/// What keeps a late write from being done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fences {
-    /// The CRD's transition rule on `status`.
-    pub rule: bool,
-    /// The API server compares resourceVersion and uid of a PUT with the object's. Without it every PUT is taken, as by a
-    /// client that reads again and sends the same.
-    pub revisions: bool,
-}
-
-/// As in production.
-pub const ALL_FENCES: Fences = Fences { rule: true, revisions: true };
 
 /// One world.
 pub struct World {
@@ -70,19 +62,31 @@ pub struct World {
 
 impl World {
     /// Empty: no set, nothing pushed, no controller.
-    pub fn new(plan: Plan, fences: Fences) -> Self {
+    pub fn new(plan: Plan, lock: Lock, fences: Fences) -> Self {
         static DEFINITION: OnceLock<Value> = OnceLock::new();
         let clock = Clock::following_tokio(BEGINNING);
         let registry = RegistryServer::in_process(HOST, Options::default(), clock.clone());
         let api = ApiServer::new(clock.clone());
         let definition = DEFINITION.get_or_init(|| serde_json::to_value(crd::crd()).unwrap());
         api.register_crd(definition.clone()).unwrap();
-        if fences.rule {
+        if fences.hold(Fence::Rule) {
             api.add_rule("tidegate.dev", "releasesets", "status", Arc::new(promoted_never_goes_back));
         }
         let past = Past::new(registry.clone(), clock.clone());
         let witness = Witness::new(api.clone(), past.clone(), clock.clone());
-        let line = Line::new(api.clone(), registry.clone(), clock.clone(), witness.clone(), plan, fences);
+        let (moving, moved) = (registry.clone(), past.clone());
+        let mover = Box::new(move || push(&moving, &moved, &moved_push()));
+        let ends = Ends {
+            api: api.clone(),
+            registry: registry.clone(),
+            lock,
+            clock: clock.clone(),
+            witness: witness.clone(),
+            past: past.clone(),
+            fences,
+            mover,
+        };
+        let line = Line::new(ends, plan);
         let user = api.client(OUTSIDER, NAMESPACE);
         let mut world = Self {
             api,
@@ -111,16 +115,16 @@ impl World {
         self.tasks.push(tokio::spawn(async move { node.run().await }).abort_handle());
     }
 
-    /// Starts a controller, and another one each time that it dies. `first` is its number, `skew` how wrong its clock is.
-    /// The next one has a number that is higher by `step`.
-    pub fn start_controllers(&mut self, first: u32, step: u32, skew: SignedDuration) {
-        let (line, clock) = (self.line.clone(), self.clock_wrong_by(skew));
+    /// Starts a controller, and another one each time that it dies. `first` is its number; the next one has a number that is
+    /// higher by `step`.
+    pub fn start_controllers(&mut self, first: u32, step: u32, pace: Pace) {
+        let (line, clock) = (self.line.clone(), self.clock_at(pace));
         let alive = Arc::clone(&self.alive);
         let supervisor = tokio::spawn(async move {
             let living = || alive.lock().unwrap_or_else(PoisonError::into_inner);
             for id in (first..).step_by(usize::try_from(step).unwrap()) {
                 living().insert(id);
-                let process = Process::new(id);
+                let process = Process::new(id, pace);
                 process.run(process.clone().controller(line.clone(), clock.clone())).await;
                 process.die();
                 living().remove(&id);
@@ -130,9 +134,9 @@ impl World {
         self.tasks.push(supervisor.abort_handle());
     }
 
-    /// A clock that is wrong by so much.
-    pub fn clock_wrong_by(&self, skew: SignedDuration) -> Clock {
-        Clock::following_tokio(self.clock.now().checked_add(skew).unwrap())
+    /// A clock that is wrong.
+    pub fn clock_at(&self, pace: Pace) -> Clock {
+        Clock::following_tokio_at(self.clock.now().checked_add(pace.skew).unwrap(), pace.percent)
     }
 
     fn alive(&self) -> MutexGuard<'_, BTreeSet<u32>> {
@@ -188,16 +192,19 @@ impl World {
         }
     }
 
-    pub fn push(&self, push: &Push) {
-        let path = format!("acme/{}", push.image);
-        self.registry.push_index(&path, Some(&push.tag), &index_of(push));
-        self.past.note_tag(&path, &push.tag);
+    pub fn push(&self, pushed: &Push) {
+        push(&self.registry, &self.past, pushed);
     }
 
     pub fn delete_tag(&self, image: &str, tag: &str) {
         let path = format!("acme/{image}");
         self.registry.delete_tag(&path, tag);
         self.past.note_tag(&path, tag);
+    }
+
+    /// Nothing was wrong so far.
+    pub fn is_well(&self) -> bool {
+        self.line.injected().is_empty() && !self.past.was_silent()
     }
 
     /// From now on the registry answers 503 to everything, or answers again.
@@ -215,8 +222,7 @@ impl World {
 
     /// The registry takes only this password from now on.
     pub fn lock_registry(&self, password: &str) {
-        let password = password.to_owned().into();
-        self.registry.set_auth(Auth::Basic(Credentials { username: "ci".to_owned(), password }));
+        self.registry.set_auth(self.line.ends().lock.auth(password));
     }
 
     /// The Secret holds this password from now on.
@@ -259,6 +265,17 @@ impl Drop for World {
             task.abort();
         }
     }
+}
+
+fn push(registry: &RegistryServer, past: &Past, push: &Push) {
+    let path = format!("acme/{}", push.image);
+    registry.push_index(&path, Some(&push.tag), &index_of(push));
+    past.note_tag(&path, &push.tag);
+}
+
+/// What is built anew where a plan moves a tag.
+fn moved_push() -> Push {
+    Act::pushed("worker", "main-1", 1)
 }
 
 fn base64_of(text: &str) -> String {
