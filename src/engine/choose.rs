@@ -43,7 +43,7 @@ pub(in crate::engine) fn runners(policy: &Policy, observation: &Observation) -> 
         ranks.insert(carried.clone());
     }
     // `Policy` holds at most 32 images, so that each has its bit.
-    let required_bits = policy.required_images().fold(0_u32, |bits, (place, _)| bits | 1 << place);
+    let required_bits: u32 = policy.required_images().map(|(place, _)| 1_u32 << place).sum();
     ranks
         .into_iter()
         .rev()

@@ -423,7 +423,13 @@ mod tests {
         let rule = rule(None, Order::Alphabetical(Direction::Ascending));
         assert_eq!(rule.rank(&tag("buildcache-arm64")), Err(NotOrdered::Filtered));
         assert_eq!(rule.rank(&tag(&format!("sha256-{}.sig", "a".repeat(64)))), Err(NotOrdered::Filtered));
-        assert!(rule.rank(&tag("sha256-short")).is_ok());
+        for other in [
+            "sha256-short".to_owned(),
+            format!("sha256-{}", "a".repeat(63)),
+            format!("sha256-{}", "g".repeat(64)),
+        ] {
+            assert!(rule.rank(&tag(&other)).is_ok(), "{other}");
+        }
     }
 
     #[test]

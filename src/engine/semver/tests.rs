@@ -209,6 +209,18 @@ fn mistakes_are_named_with_their_place() {
 }
 
 #[test]
+fn a_hyphen_range_touches_what_stands_right_beside_it_alone() {
+    let touches =
+        |text: &str| text.parse::<Range>().map_err(|error| error.mistake) == Err(Mistake::HyphenTouches);
+    for text in ["1 - 2||3", "5||1 - 2", "5 || 1 - 2||3", "5||1 - 2 || 3"] {
+        assert!(touches(text), "{text}");
+    }
+    for text in ["1 - 2 || 3 - 4", ">=1, 2 - 3 ||4", "1 - 2, <3||4", "5||>=1, 2 - 3"] {
+        assert!(text.parse::<Range>().is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn sizes_are_limited() {
     let mistake = |text: &str| text.parse::<Range>().map_err(|error| error.mistake);
     let long = format!("1{}", " 1".repeat(256));

@@ -2,6 +2,7 @@
 
 mod answers;
 mod confirmation;
+mod edges;
 pub mod properties;
 mod semver;
 mod sequences;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use tidegate::engine::decide;
-use tidegate::engine::decision::{Answer, Decision, Hold};
+use tidegate::engine::decision::{Answer, Decision, GateState, Hold, Listed};
 use tidegate::engine::order::{Order, Source, TagFilter};
 use tidegate::engine::policy::{Policy, PolicyParts};
 use tidegate::engine::record::{Outcome, Phase};
@@ -152,6 +152,23 @@ fn counts_of_lists_are_sums_over_images() {
     let listed = decided(&versions).listed;
     assert_eq!((listed.tags, listed.matched, listed.not_numbers), (9, 3, 0));
     assert_eq!((listed.not_versions, listed.out_of_range), (3, 3));
+}
+
+#[test]
+fn tags_without_a_place_are_counted_in_words() {
+    assert_eq!(Listed::default().skipped(), "");
+    let listed = Listed { not_numbers: 2, not_versions: 1, out_of_range: 3, ..Listed::default() };
+    assert_eq!(
+        listed.skipped(),
+        "; the extract of 2 more is no number; the extract of 1 more is no version; the version of 3 more is outside the range"
+    );
+}
+
+#[test]
+fn the_words_of_gates_are_their_names() {
+    for state in GateState::ALL {
+        assert_eq!(state.word(), format!("{state:?}"));
+    }
 }
 
 #[test]
