@@ -142,6 +142,27 @@ fn a_tag_that_left_one_list_is_looked_at_again_there_alone() {
 }
 
 #[test]
+fn a_tag_that_a_list_never_had_has_not_left_it() {
+    let mut world = world(0, |parts| parts.suspend = true);
+    push_all(&mut world, "main-1");
+    let lists = |world: &mut World| {
+        list(world, "app", &["main-1"], None);
+        list(world, "worker", &[], None);
+        list(world, "embeddings", &[], None);
+    };
+    lists(&mut world);
+    for question in decided(&world).ask {
+        let answer = world.answer(question);
+        absorb(&mut world, answer);
+    }
+    assert!(decided(&world).followed[0].is_complete());
+    world.now += SignedDuration::from_mins(1);
+    lists(&mut world);
+    world.now += SECOND;
+    assert!(decided(&world).ask.is_empty(), "{:?}", decided(&world).ask);
+}
+
+#[test]
 fn a_tag_that_is_gone_comes_back_when_a_whole_list_had_lost_it() {
     let mut world = world(0, |_| {});
     let half = || Some(Doubt::new(DoubtKind::Transient, "the second page failed"));
