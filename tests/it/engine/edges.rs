@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use tidegate::engine::decide;
-use tidegate::engine::decision::{Answer, Decision, Question, WhyAgain};
+use tidegate::engine::decision::{Answer, Decision, GateState, Question, WhyAgain};
 use tidegate::engine::policy::{GateKind, Place, Policy, PolicyParts, When};
 use tidegate::engine::report::conditions;
 use tidegate::model::smoke::{SmokeAgain, SmokeRun};
@@ -226,6 +226,37 @@ fn places_go_to_what_is_complete_before_what_has_only_a_gate() {
     }
     world.reconcile();
     assert_eq!(followed(&world), ["main-3", "main-1"]);
+}
+
+#[test]
+fn places_go_to_what_is_tested_before_what_was_only_listed() {
+    let mut world = world(1, |parts| parts.candidates.max_followed = 3);
+    world.smoke.insert(digest("worker main-1 linux/amd64 build 1"), (0, SignedDuration::from_mins(10)));
+    world.push("worker", "main-1", AMD64, 1);
+    for tag in ["main-2", "main-3"] {
+        world.push("app", tag, AMD64, 1);
+    }
+    // Its test begins while there is a place for it.
+    world.reconcile();
+    let mut parts = policy(1, false);
+    parts.candidates.max_followed = 2;
+    world.policy = Policy::new(parts).unwrap();
+    assert_eq!(followed(&world), ["main-3", "main-1"]);
+}
+
+#[test]
+fn a_test_that_failed_runs_again_once_a_person_asks() {
+    let mut world = world(1, |_| {});
+    push_all(&mut world, "main-1");
+    world.smoke.insert(digest("worker main-1 linux/amd64 build 1"), (3, SECOND));
+    world.pass(SECOND + SECOND);
+    assert_eq!(world.decision.followed[0].gates[0].state, GateState::Failed);
+    // Known by its Job alone.
+    world.observation.record.verdicts.clear();
+    assert!(decided(&world).start.is_empty());
+    world.observation.retries.insert("worker-boots".parse().unwrap(), 1);
+    let retries: Vec<_> = decided(&world).start.iter().map(|request| request.run.retry).collect();
+    assert_eq!(retries, [1]);
 }
 
 #[test]

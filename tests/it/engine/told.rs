@@ -9,7 +9,8 @@ use tidegate::engine::decision::{Answer, Decision, GateState, Hold, Listed};
 use tidegate::engine::order::{Order, Source, TagFilter};
 use tidegate::engine::policy::{Policy, PolicyParts};
 use tidegate::engine::record::{Outcome, Phase};
-use tidegate::model::{Sighted, Sighting, Tag, TagList};
+use tidegate::engine::report::stalled_conditions;
+use tidegate::model::{ConditionType, Problem, Reason, Sighted, Sighting, Tag, TagList};
 
 use super::properties::{IMAGES, policy};
 use super::world::{World, digest};
@@ -162,6 +163,26 @@ fn tags_without_a_place_are_counted_in_words() {
         listed.skipped(),
         "; the extract of 2 more is no number; the extract of 1 more is no version; the version of 3 more is outside the range"
     );
+}
+
+#[test]
+fn a_set_that_cannot_be_acted_upon_says_why_and_keeps_what_is_promoted() {
+    let mut world = world(0, |_| {});
+    push_all(&mut world, "main-1");
+    world.reconcile();
+    let problems = [Problem::new("spec.images", "is empty"), Problem::new("spec.pin", "is no tag")];
+    let told = stalled_conditions(Reason::InvalidSpec, &problems, &world.observation.record);
+    let said: Vec<_> = told.iter().map(|told| (told.condition, told.status, told.reason)).collect();
+    assert_eq!(
+        said[..2],
+        [
+            (ConditionType::Ready, false, Reason::InvalidSpec),
+            (ConditionType::Stalled, true, Reason::InvalidSpec)
+        ]
+    );
+    assert_eq!((said[2].0, said[2].1), (ConditionType::Promoted, true));
+    assert!(told[0].message.contains("spec.images") && told[0].message.contains("; spec.pin"));
+    assert!(told[2].message.contains("main-1"));
 }
 
 #[test]
