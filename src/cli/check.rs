@@ -101,6 +101,16 @@ impl<'a> Request<'a> {
         access(&self.manifest, &self.policy, context).await
     }
 
+    /// What one command looks with: there is no other set to take turns with.
+    pub fn eyes<'b>(
+        &self,
+        registry: &'b Client,
+        access: &'b BTreeMap<ImageName, Access>,
+        clock: &'b Clock,
+    ) -> Eyes<'b> {
+        Eyes { registry, access, depth: self.depth(), clock, line: None }
+    }
+
     /// The decision in words.
     pub fn judged(&self, decision: &Decision) -> Judgement {
         let terms = Terms {
@@ -282,22 +292,14 @@ fn look(request: &Request<'_>, timeout: Duration, context: &Context) -> Result<(
         let mut access = BTreeMap::new();
         let judged = async {
             access = request.access(context).await;
-            let eyes = Eyes {
-                registry: &client,
-                access: &access,
-                depth: request.depth(),
-                clock: &clock,
-                line: None,
-            };
-            eyes.judge(&request.asked, &mut observation).await
+            request.eyes(&client, &access, &clock).judge(&request.asked, &mut observation).await
         };
         // What was seen so far is judged all the same; the rest is Unknown.
         let Some(decision) = within(timeout, judged).await else {
             return Ok((decide(&request.asked, &observation, clock.now()), true));
         };
         // Tests have limits of their own.
-        let eyes =
-            Eyes { registry: &client, access: &access, depth: request.depth(), clock: &clock, line: None };
+        let eyes = request.eyes(&client, &access, &clock);
         let mut say = |text: &str| context.printer.note(text);
         Ok((request.tested(&eyes, &mut observation, decision, &mut say).await?, false))
     })

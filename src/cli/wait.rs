@@ -73,13 +73,7 @@ pub fn run(args: &WaitArgs, context: &Context) -> Result<u8> {
         let waited = async {
             let access = request.access(context).await;
             let client = Client::new(clock.clone()).paced_by(Pace::of_one_command());
-            let eyes = Eyes {
-                registry: &client,
-                access: &access,
-                depth: request.depth(),
-                clock: &clock,
-                line: None,
-            };
+            let eyes = request.eyes(&client, &access, &clock);
             let rounds = Rounds { request: &request, eyes, timeout: args.timeout };
             rounds.run(&mut observation, &mut progress).await
         };

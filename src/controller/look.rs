@@ -10,7 +10,6 @@ use futures::stream;
 use jiff::Timestamp;
 
 use crate::controller::confirm_line::{ConfirmLine, TURN_MAX};
-use crate::controller::look_room;
 use crate::engine::decide;
 use crate::engine::decision::{Answer, Check, Checked, Decision, Question};
 use crate::engine::observation::Observation;
@@ -62,7 +61,7 @@ impl Eyes<'_> {
 
     /// Asks what is to be asked when the turn has come, which may be other than what was before.
     async fn answer_in_turn(&self, line: &ConfirmLine, policy: &Policy, observation: &mut Observation) {
-        let turn = line.enter(&look_room::hosts(policy)).await;
+        let turn = line.enter(&policy.hosts()).await;
         let asks = decide(policy, observation, self.clock.now()).ask;
         let mut answering = pin!(self.answer_all(policy, observation, asks, None));
         if tokio::time::timeout(TURN_MAX, &mut answering).await.is_err() {

@@ -10,8 +10,6 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::engine::policy::Policy;
-
 /// Sets that may look at a host while nobody comes back from it: an eighth of the places of a controller (64), and as many
 /// as the requests that a host gets at once to begin with.
 const HELD_MAX: usize = 8;
@@ -53,12 +51,6 @@ pub struct Looking {
     room: LookRoom,
     hosts: BTreeSet<String>,
     since: Instant,
-}
-
-/// The hosts of a policy's images.
-pub fn hosts(policy: &Policy) -> BTreeSet<String> {
-    let repositories = policy.images.iter().filter_map(|image| image.place.repository());
-    repositories.map(|repository| repository.host().to_owned()).collect()
 }
 
 // === impl LookRoom ===

@@ -118,7 +118,7 @@ pub async fn reconcile(context: &Context, namespace: &str, name: &str) -> Result
         Ok(policy) => policy,
         Err(problems) => return stall(context, live, Reason::InvalidSpec, &problems).await,
     };
-    if context.look_room.is_full(&look_room::hosts(&policy)) {
+    if context.look_room.is_full(&policy.hosts()) {
         return Ok(Action::requeue(look_room::AGAIN));
     }
     let hold = match deletion::prepare(context, &live, spec.deletion_policy).await {
@@ -250,7 +250,7 @@ impl<'a> Session<'a> {
         };
         let mut decision = decide(&self.policy, &self.observation, self.context.clock.now());
         if !decision.ask.is_empty() {
-            let Some(_looking) = self.context.look_room.enter(look_room::hosts(&self.policy)).await else {
+            let Some(_looking) = self.context.look_room.enter(self.policy.hosts()).await else {
                 self.keep();
                 return Ok(Action::requeue(look_room::AGAIN));
             };

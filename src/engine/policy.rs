@@ -205,6 +205,12 @@ impl Policy {
         self.parts.images.iter().enumerate().filter(|(_, image)| !image.advisory)
     }
 
+    /// The registry hosts of all images whose place is told.
+    pub fn hosts(&self) -> BTreeSet<String> {
+        let repositories = self.parts.images.iter().filter_map(|image| image.place.repository());
+        repositories.map(|repository| repository.host().to_owned()).collect()
+    }
+
     /// The required image of that name.
     pub fn image(&self, name: &ImageName) -> Option<&ImagePolicy> {
         self.parts.images.iter().find(|image| &image.name == name)

@@ -86,19 +86,30 @@ fn check_write(
     };
     let policy = believing_references(&policy(old)?, promoted)?;
     let has_order = !matches!(policy.candidates.order, Order::Untold(_));
-    let commit = Commit {
-        policy: &policy,
-        deleting: old.pointer("/metadata/deletionTimestamp").is_some(),
-        before: &before,
-        marks: &Marks::InStep,
+    let commit = commit(old, (&before, &after, promoted), &policy, &Marks::InStep);
+    let mut found = invariants::check_commit(&commit, truth, highest);
+    found.retain(|violation| has_order || violation.invariant != InvariantName::S3);
+    Ok(found)
+}
+
+/// The write over `set` that took its status from the first record to the second, in which `promoted` is; the times of look
+/// and write are not in it.
+pub fn commit<'a>(
+    set: &Value,
+    (before, after, promoted): (&'a Record, &'a Record, &'a Promoted),
+    policy: &'a Policy,
+    marks: &'a Marks,
+) -> Commit<'a> {
+    Commit {
+        policy,
+        deleting: set.pointer("/metadata/deletionTimestamp").is_some(),
+        before,
+        marks,
         after: promoted,
         floor: after.floor.as_ref(),
         verdicts: &after.verdicts,
         looked_and_written: None,
-    };
-    let mut found = invariants::check_commit(&commit, truth, highest);
-    found.retain(|violation| has_order || violation.invariant != InvariantName::S3);
-    Ok(found)
+    }
 }
 
 /// What objects of Flux said at that instant is not in the ReleaseSet: the place of an image by `imageRepositoryRef` is taken to
@@ -114,7 +125,11 @@ fn believing_references(policy: &Policy, promoted: &Promoted) -> Result<Policy, 
     Policy::new(parts).map_err(|problems| format!("{problems:?}"))
 }
 
-fn record(set: &Value) -> Result<Record, String> {
+/// What the status of a set says.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn record(set: &Value) -> Result<Record, String> {
     let read = match set.get("status") {
         None | Some(Value::Null) => ReleaseSetStatus::default(),
         Some(read) => serde_json::from_value(read.clone()).map_err(|error| error.to_string())?,
@@ -122,7 +137,11 @@ fn record(set: &Value) -> Result<Record, String> {
     status::record(&read).map_err(|error| error.to_string())
 }
 
-fn policy(set: &Value) -> Result<Policy, String> {
+/// What the spec of a set says.
+///
+/// # Errors
+/// Why it cannot be read, or what is wrong with it.
+pub fn policy(set: &Value) -> Result<Policy, String> {
     let spec = set.get("spec").cloned().unwrap_or_default();
     let spec: ReleaseSetSpec = serde_json::from_value(spec).map_err(|error| error.to_string())?;
     let generation = set.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);

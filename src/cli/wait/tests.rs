@@ -87,7 +87,7 @@ async fn wait(
     std::fs::remove_file(file).unwrap();
     let access = request.access(&context).await;
     let client = Client::new(clock.clone()).paced_by(Pace::of_one_command());
-    let eyes = Eyes { registry: &client, access: &access, depth: request.depth(), clock, line: None };
+    let eyes = request.eyes(&client, &access, clock);
     let rounds = Rounds { request: &request, eyes, timeout: args.timeout };
     let (mut observation, mut watched) = (request.observation(), Lines::default());
     let started = Instant::now();

@@ -9,33 +9,13 @@ use tidegate::engine::decision::{Answer, Checked, Question};
 use tidegate::engine::policy::Policy;
 use tidegate::model::{Defect, DefectKind, Doubt, DoubtKind, Sighted, Sighting, Tag, TagList, Verify};
 
-use super::properties::policy;
+use super::hand::{decided, followed, list, tags, world};
+use super::properties::{IMAGES, policy};
 use super::world::World;
-
-const IMAGES: [&str; 3] = ["app", "worker", "embeddings"];
-
-fn world() -> World {
-    World::new(Policy::new(policy(0, false)).unwrap())
-}
-
-fn list(world: &mut World, image: &str, sighting: Sighting<Arc<TagList>>) {
-    let answer =
-        Answer::List { image: image.parse().unwrap(), sighted: Sighted { asked_at: world.now, sighting } };
-    world.observation.memory.absorb(&world.policy, &world.observation.record, answer, world.now);
-}
-
-fn followed(world: &World) -> Vec<String> {
-    let decision = decide(&world.policy, &world.observation, world.now);
-    decision.followed.iter().map(|candidate| candidate.tag.to_string()).collect()
-}
-
-fn tags(names: &[&str]) -> Sighting<Arc<TagList>> {
-    Sighting::Present(Arc::new(names.iter().collect()))
-}
 
 #[test]
 fn a_shrinking_flapping_or_empty_list_removes_nothing() {
-    let mut world = world();
+    let mut world = world(0, |_| {});
     list(&mut world, "app", tags(&["main-1", "main-2"]));
     for lesser in [
         tags(&["main-1"]),
@@ -53,12 +33,12 @@ fn a_shrinking_flapping_or_empty_list_removes_nothing() {
 
 #[test]
 fn half_a_list_gives_its_candidates_and_says_that_it_is_half() {
-    let mut world = world();
+    let mut world = world(0, |_| {});
     let why = Doubt::new(DoubtKind::Corrupt, "more than 50000 tags");
     let mut half: TagList = ["main-7"].iter().collect();
     half.incomplete = Some(why);
     list(&mut world, "app", Sighting::Present(Arc::new(half)));
-    let decision = decide(&world.policy, &world.observation, world.now);
+    let decision = decided(&world);
     assert_eq!(followed(&world), ["main-7"]);
     assert_eq!((decision.listed.tags, decision.listed.matched), (1, 1));
     assert_eq!(decision.listed.unknown[&"app".parse().unwrap()].message, "more than 50000 tags");
@@ -66,7 +46,7 @@ fn half_a_list_gives_its_candidates_and_says_that_it_is_half() {
 
 #[test]
 fn an_older_answer_changes_nothing() {
-    let mut world = world();
+    let mut world = world(0, |_| {});
     for image in IMAGES {
         world.push(image, "main-1", &["linux/amd64"], 1);
     }
@@ -84,7 +64,7 @@ fn an_older_answer_changes_nothing() {
     })
     .unwrap();
     world.pass(SignedDuration::from_secs(1));
-    let known = decide(&world.policy, &world.observation, world.now);
+    let known = decided(&world);
     assert!(known.followed[0].is_complete());
     let before = world.now - SignedDuration::from_secs(2);
     assert_eq!(look(&world, before, Sighting::Missing), known);
@@ -93,9 +73,9 @@ fn an_older_answer_changes_nothing() {
 
 #[test]
 fn a_hint_wants_what_was_asked_for_after_it() {
-    let mut world = world();
+    let mut world = world(0, |_| {});
     let sinces = |world: &World| -> Vec<_> {
-        let decision = decide(&world.policy, &world.observation, world.now);
+        let decision = decided(world);
         let since = |question: &Question| match question {
             Question::List { since, .. } | Question::Look { since, .. } | Question::Drift { since, .. } => {
                 *since
@@ -136,7 +116,7 @@ fn blobs_are_asked_for_again_in_a_confirming_look_when_they_were_not_seen_for_ha
     assert_eq!(checks(&world, 31), [(1, 1); 3]);
     let gone = super::world::digest("a layer");
     let confirm = |world: &mut World, worker: Sighting<()>| {
-        let decision = decide(&world.policy, &world.observation, world.now);
+        let decision = decided(world);
         let tag: Tag = "main-1".parse().unwrap();
         let checked = decision.followed[0].images.iter().map(|image| {
             let child = image.cells[0].sighting.present().unwrap().clone();
@@ -150,7 +130,7 @@ fn blobs_are_asked_for_again_in_a_confirming_look_when_they_were_not_seen_for_ha
         });
         let answer = Answer::Confirm { tag, started_at: world.now, checked: checked.collect() };
         world.observation.memory.absorb(&world.policy, &world.observation.record, answer, world.now);
-        decide(&world.policy, &world.observation, world.now)
+        decided(world)
     };
     let mut sound = world.clone();
     assert!(confirm(&mut sound, Sighting::Present(())).commit.is_some());

@@ -4,42 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use tidegate::engine::decide;
 use tidegate::engine::decision::{Answer, Decision, GateState, Question, WhyAgain};
 use tidegate::engine::policy::{GateKind, Place, Policy, PolicyParts, When};
 use tidegate::engine::report::conditions;
 use tidegate::model::smoke::{SmokeAgain, SmokeRun};
 use tidegate::model::{
     ConditionType, Defect, DefectKind, Doubt, DoubtKind, Hindrance, HindranceKind, ImageName, Reason,
-    Sighted, Sighting, SmokeView, Tag, TagList,
+    Sighted, Sighting, SmokeView, TagList,
 };
 
+use super::hand::{AMD64, absorb, decided, followed, list, push_all, tag, tags, world};
 use super::properties::{IMAGES, policy};
 use super::world::{World, digest};
 
-const AMD64: &[&str] = &["linux/amd64"];
 const SECOND: SignedDuration = SignedDuration::from_secs(1);
-
-fn world(gates: u8, change: impl FnOnce(&mut PolicyParts)) -> World {
-    let mut parts = policy(gates, false);
-    change(&mut parts);
-    World::new(Policy::new(parts).unwrap())
-}
-
-fn tag(text: &str) -> Tag {
-    text.parse().unwrap()
-}
-
-fn push_all(world: &mut World, tag: &str) {
-    for image in IMAGES {
-        world.push(image, tag, AMD64, 1);
-    }
-}
 
 /// `main-1` is complete, and nothing is committed.
 fn complete() -> World {
     let mut world = world(0, |parts| parts.suspend = true);
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     world.pass(SECOND);
     world
 }
@@ -47,25 +30,6 @@ fn complete() -> World {
 /// The same spec without its suspension, and what is known stays.
 fn resume(world: &mut World) {
     world.policy = Policy::new(policy(0, false)).unwrap();
-}
-
-fn decided(world: &World) -> Decision {
-    decide(&world.policy, &world.observation, world.now)
-}
-
-fn absorb(world: &mut World, answer: Answer) {
-    world.observation.memory.absorb(&world.policy, &world.observation.record, answer, world.now);
-}
-
-fn list(world: &mut World, image: &str, tags: &[&str], doubt: Option<Doubt>) {
-    let mut tags: TagList = tags.iter().collect();
-    tags.incomplete = doubt;
-    let sighted = Sighted { asked_at: world.now, sighting: Sighting::Present(Arc::new(tags)) };
-    absorb(world, Answer::List { image: image.parse().unwrap(), sighted });
-}
-
-fn followed(world: &World) -> Vec<String> {
-    decided(world).followed.iter().map(|candidate| candidate.tag.to_string()).collect()
 }
 
 /// How many children of each image a confirming look asks for.
@@ -91,7 +55,7 @@ fn a_confirming_look_outlives_the_answers_that_follow() {
         resume(&mut world);
         confirm(&mut world);
         world.now += wait;
-        list(&mut world, "app", &["main-1"], None);
+        list(&mut world, "app", tags(&["main-1"]));
         assert!(decided(&world).commit.is_some(), "{wait:?} later");
     }
 }
@@ -101,19 +65,19 @@ fn after_the_clock_was_set_back_what_was_seen_later_is_seen_again() {
     let mut world = complete();
     let seen_at = world.now;
     world.now += SECOND;
-    list(&mut world, "app", &["main-1"], None);
+    list(&mut world, "app", tags(&["main-1"]));
     resume(&mut world);
     // Back to the very instant: how long ago it was is known.
     world.now = seen_at - SECOND;
     let looked_at = decided(&complete()).followed[0].record.first_seen;
     world.now = looked_at;
-    list(&mut world, "worker", &["main-1"], None);
+    list(&mut world, "worker", tags(&["main-1"]));
     assert_eq!(children(&decided(&world)), [0, 0, 0]);
     // Before it: it is not.
     let mut world = complete();
     resume(&mut world);
     world.now -= SignedDuration::from_hours(1);
-    list(&mut world, "worker", &["main-1"], None);
+    list(&mut world, "worker", tags(&["main-1"]));
     assert_eq!(children(&decided(&world)), [1, 1, 1]);
 }
 
@@ -131,7 +95,7 @@ fn after_the_clock_was_set_back_answers_count_again() {
 fn a_tag_that_left_one_list_is_looked_at_again_there_alone() {
     let mut world = complete();
     world.now += SECOND;
-    list(&mut world, "app", &[], None);
+    list(&mut world, "app", tags(&[]));
     world.now += SignedDuration::from_mins(1);
     let decision = decided(&world);
     let looks = decision.ask.iter().filter_map(|question| match question {
@@ -144,11 +108,11 @@ fn a_tag_that_left_one_list_is_looked_at_again_there_alone() {
 #[test]
 fn a_tag_that_a_list_never_had_has_not_left_it() {
     let mut world = world(0, |parts| parts.suspend = true);
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     let lists = |world: &mut World| {
-        list(world, "app", &["main-1"], None);
-        list(world, "worker", &[], None);
-        list(world, "embeddings", &[], None);
+        list(world, "app", tags(&["main-1"]));
+        list(world, "worker", tags(&[]));
+        list(world, "embeddings", tags(&[]));
     };
     lists(&mut world);
     for question in decided(&world).ask {
@@ -165,25 +129,27 @@ fn a_tag_that_a_list_never_had_has_not_left_it() {
 #[test]
 fn a_tag_that_is_gone_comes_back_when_a_whole_list_had_lost_it() {
     let mut world = world(0, |_| {});
-    let half = || Some(Doubt::new(DoubtKind::Transient, "the second page failed"));
-    list(&mut world, "app", &["main-1"], None);
+    let half = |names: &[&str]| {
+        let mut half: TagList = names.iter().collect();
+        half.incomplete = Some(Doubt::new(DoubtKind::Transient, "the second page failed"));
+        Sighting::Present(Arc::new(half))
+    };
+    list(&mut world, "app", tags(&["main-1"]));
     assert_eq!(followed(&world), ["main-1"]);
     world.observation.memory.forget_gone(&tag("main-1"));
-    for (tags, doubt) in
-        [(vec!["main-1"], None), (vec![], half()), (vec!["main-1"], half()), (vec!["main-1"], None)]
-    {
-        list(&mut world, "app", &tags, doubt);
-        assert!(followed(&world).is_empty(), "it never left: {tags:?}");
+    for said in [tags(&["main-1"]), half(&[]), half(&["main-1"]), tags(&["main-1"])] {
+        list(&mut world, "app", said.clone());
+        assert!(followed(&world).is_empty(), "it never left: {said:?}");
     }
-    list(&mut world, "app", &[], None);
-    list(&mut world, "app", &["main-1"], None);
+    list(&mut world, "app", tags(&[]));
+    list(&mut world, "app", tags(&["main-1"]));
     assert_eq!(followed(&world), ["main-1"]);
 }
 
 #[test]
 fn a_new_process_asks_for_drift_when_its_time_has_come() {
     let mut world = world(0, |_| {});
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     world.reconcile();
     world.restart();
     let asks_for_drift =
@@ -201,7 +167,7 @@ fn a_new_process_asks_for_drift_when_its_time_has_come() {
 fn the_release_is_judged_again_when_a_required_image_lives_elsewhere() {
     let why_moved = |moved: &str, advisory: bool| {
         let mut world = world(0, |_| {});
-        push_all(&mut world, "main-1");
+        push_all(&mut world, "main-1", AMD64, 1);
         world.reconcile();
         let mut parts = PolicyParts::clone(&world.policy);
         let image = parts.images.iter_mut().find(|image| image.name.as_str() == moved).unwrap();
@@ -220,7 +186,7 @@ fn the_release_is_judged_again_when_a_required_image_lives_elsewhere() {
 fn places_go_to_what_is_complete_before_what_has_only_a_gate() {
     let mut world = world(1, |parts| parts.candidates.max_followed = 2);
     world.smoke.insert(digest("worker main-1 linux/amd64 build 1"), (0, SignedDuration::from_mins(10)));
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     for tag in ["main-2", "main-3"] {
         world.push("app", tag, AMD64, 1);
     }
@@ -247,7 +213,7 @@ fn places_go_to_what_is_tested_before_what_was_only_listed() {
 #[test]
 fn a_test_that_failed_runs_again_once_a_person_asks() {
     let mut world = world(1, |_| {});
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     world.smoke.insert(digest("worker main-1 linux/amd64 build 1"), (3, SECOND));
     world.pass(SECOND + SECOND);
     assert_eq!(world.decision.followed[0].gates[0].state, GateState::Failed);
@@ -262,7 +228,7 @@ fn a_test_that_failed_runs_again_once_a_person_asks() {
 #[test]
 fn a_test_without_a_verdict_runs_again_when_its_time_has_come() {
     let mut world = world(1, |_| {});
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     world.smoke.insert(digest("worker main-1 linux/amd64 build 1"), (0, SignedDuration::from_mins(10)));
     world.reconcile();
     let binding = world.observation.smoke.keys().next().unwrap().clone();
@@ -289,7 +255,7 @@ fn a_test_of_the_release_sees_each_image_by_its_own_digest() {
         };
         smoke.when = When::Complete;
     });
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     let mut started = Vec::new();
     for _ in 0..8 {
         let decision = decided(&world);

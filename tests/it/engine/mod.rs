@@ -3,6 +3,7 @@
 mod answers;
 mod confirmation;
 mod edges;
+mod hand;
 pub mod properties;
 mod semver;
 mod sequences;

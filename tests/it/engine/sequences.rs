@@ -11,20 +11,17 @@ mod spec_edits;
 use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
-use tidegate::engine::policy::{Policy, PolicyParts};
+use tidegate::engine::policy::PolicyParts;
 use tidegate::engine::report::conditions;
 
-use super::properties::{IMAGES, policy};
+use super::hand::{self, AMD64, push_all};
 use super::world::World;
 
-const AMD64: &[&str] = &["linux/amd64"];
 const BOTH: &[&str] = &["linux/amd64", "linux/arm64"];
 
 /// Three images, numbered tags, no gates; changed as a test wants it.
 fn world(change: impl FnOnce(&mut PolicyParts)) -> World {
-    let mut parts = policy(0, false);
-    change(&mut parts);
-    World::new(Policy::new(parts).unwrap())
+    hand::world(0, change)
 }
 
 /// A world that promoted `main-1` and so on up to `main-N`, one after the other.
@@ -36,12 +33,6 @@ fn promoted(count: usize) -> World {
     }
     assert_eq!(commits(&world).len(), count);
     world
-}
-
-fn push_all(world: &mut World, tag: &str, platforms: &[&str], build: u32) {
-    for image in IMAGES {
-        world.push(image, tag, platforms, build);
-    }
 }
 
 fn pass(world: &mut World, secs: i64) {

@@ -1,43 +1,19 @@
 //! What a decision tells beside its effect: what ended and was told before, what was listed, whether this spec was
 //! looked at. Status and `check` are made of it.
 
-use std::sync::Arc;
-
 use jiff::SignedDuration;
-use tidegate::engine::decide;
 use tidegate::engine::decision::{Answer, Decision, GateState, Hold, Listed};
 use tidegate::engine::order::{Order, Source, TagFilter};
-use tidegate::engine::policy::{Policy, PolicyParts};
 use tidegate::engine::record::{Outcome, Phase};
 use tidegate::engine::report::stalled_conditions;
-use tidegate::model::{ConditionType, Problem, Reason, Sighted, Sighting, Tag, TagList};
+use tidegate::model::{ConditionType, Problem, Reason, Sighted, Sighting};
 
-use super::properties::{IMAGES, policy};
+use super::hand::{self, AMD64, absorb, decided, list, push_all, tag, tags, world};
+use super::properties::IMAGES;
 use super::world::{World, digest};
 
-const AMD64: &[&str] = &["linux/amd64"];
 /// The engine asks in a few rounds.
 const ROUNDS_MAX: usize = 16;
-
-fn world(gates: u8, change: impl FnOnce(&mut PolicyParts)) -> World {
-    let mut parts = policy(gates, false);
-    change(&mut parts);
-    World::new(Policy::new(parts).unwrap())
-}
-
-fn tag(text: &str) -> Tag {
-    text.parse().unwrap()
-}
-
-fn push_all(world: &mut World, tag: &str) {
-    for image in IMAGES {
-        world.push(image, tag, AMD64, 1);
-    }
-}
-
-fn decided(world: &World) -> Decision {
-    decide(&world.policy, &world.observation, world.now)
-}
 
 /// Answers what is asked until a decision commits, without carrying it out.
 fn granting(world: &mut World) -> Decision {
@@ -48,17 +24,10 @@ fn granting(world: &mut World) -> Decision {
         }
         for question in decision.ask {
             let answer = world.answer(question);
-            world.observation.memory.absorb(&world.policy, &world.observation.record, answer, world.now);
+            absorb(world, answer);
         }
     }
     panic!("nothing is committed");
-}
-
-fn list(world: &mut World, image: &str, tags: &[&str]) {
-    let sighting = Sighting::Present(Arc::new(tags.iter().collect::<TagList>()));
-    let answer =
-        Answer::List { image: image.parse().unwrap(), sighted: Sighted { asked_at: world.now, sighting } };
-    world.observation.memory.absorb(&world.policy, &world.observation.record, answer, world.now);
 }
 
 fn tags_of(decision: &Decision) -> Vec<String> {
@@ -68,7 +37,7 @@ fn tags_of(decision: &Decision) -> Vec<String> {
 #[test]
 fn of_a_set_that_is_being_deleted_nothing_is_told_but_that() {
     let mut world = world(0, |_| {});
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     world.observation.deleting = true;
     let only = Decision { hold: Some(Hold::Deleting), ..Decision::default() };
     assert_eq!(decided(&world), only);
@@ -78,7 +47,7 @@ fn of_a_set_that_is_being_deleted_nothing_is_told_but_that() {
 fn a_commit_ends_what_is_older_and_keeps_what_is_newer() {
     let mut world = world(0, |_| {});
     world.push("app", "main-1", AMD64, 1);
-    push_all(&mut world, "main-2");
+    push_all(&mut world, "main-2", AMD64, 1);
     world.push("app", "main-3", AMD64, 1);
     let decision = granting(&mut world);
     assert_eq!(tags_of(&decision), ["main-3"]);
@@ -90,10 +59,10 @@ fn a_commit_ends_what_is_older_and_keeps_what_is_newer() {
 #[test]
 fn what_failed_is_not_superseded_too() {
     let mut world = world(1, |_| {});
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     world.break_smoke(digest("worker main-1 linux/amd64 build 1"));
     world.pass(SignedDuration::from_secs(120));
-    push_all(&mut world, "main-2");
+    push_all(&mut world, "main-2", AMD64, 1);
     world.pass(SignedDuration::from_secs(120));
     assert_eq!(world.ended, [(tag("main-1"), Outcome::Failed)]);
     assert_eq!(world.commits.len(), 1);
@@ -102,7 +71,7 @@ fn what_failed_is_not_superseded_too() {
 #[test]
 fn a_failure_is_told_once_whatever_status_kept_of_it() {
     let mut world = world(1, |_| {});
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     world.break_smoke(digest("worker main-1 linux/amd64 build 1"));
     world.reconcile();
     // While it runs, status forgets that it is followed; an older end of the same tag is no failure.
@@ -138,8 +107,8 @@ fn counts_of_lists_are_sums_over_images() {
     let mut numbers = world(0, |parts| {
         parts.candidates.filter = Some(TagFilter::new("^(main-)?(?P<n>[0-9a-z]+)$", Some("$n")).unwrap());
     });
-    list(&mut numbers, "app", &["main-1", "main-2", "stable", "_", "latest", "main-3"]);
-    list(&mut numbers, "worker", &["main-1", "nightly"]);
+    list(&mut numbers, "app", tags(&["main-1", "main-2", "stable", "_", "latest", "main-3"]));
+    list(&mut numbers, "worker", tags(&["main-1", "nightly"]));
     let listed = decided(&numbers).listed;
     assert_eq!((listed.tags, listed.matched, listed.not_numbers), (8, 4, 3));
     assert_eq!((listed.not_versions, listed.out_of_range), (0, 0));
@@ -148,8 +117,8 @@ fn counts_of_lists_are_sums_over_images() {
         parts.candidates.filter = None;
         parts.candidates.order = Order::SemVer(">=2.0.0".parse().unwrap());
     });
-    list(&mut versions, "app", &["1.0.0", "1.1.0", "2.0.0", "main"]);
-    list(&mut versions, "worker", &["1.0.0", "2.0.0", "2.1.0", "main", "latest"]);
+    list(&mut versions, "app", tags(&["1.0.0", "1.1.0", "2.0.0", "main"]));
+    list(&mut versions, "worker", tags(&["1.0.0", "2.0.0", "2.1.0", "main", "latest"]));
     let listed = decided(&versions).listed;
     assert_eq!((listed.tags, listed.matched, listed.not_numbers), (9, 3, 0));
     assert_eq!((listed.not_versions, listed.out_of_range), (3, 3));
@@ -168,7 +137,7 @@ fn tags_without_a_place_are_counted_in_words() {
 #[test]
 fn a_set_that_cannot_be_acted_upon_says_why_and_keeps_what_is_promoted() {
     let mut world = world(0, |_| {});
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     world.reconcile();
     let problems = [Problem::new("spec.images", "is empty"), Problem::new("spec.pin", "is no tag")];
     let told = stalled_conditions(Reason::InvalidSpec, &problems, &world.observation.record);
@@ -196,10 +165,10 @@ fn the_words_of_gates_are_their_names() {
 fn a_spec_was_looked_at_once_every_list_was_asked() {
     let mut world = world(0, |_| {});
     assert!(!decided(&world).looked);
-    list(&mut world, "app", &[]);
-    list(&mut world, "worker", &[]);
+    list(&mut world, "app", tags(&[]));
+    list(&mut world, "worker", tags(&[]));
     assert!(!decided(&world).looked, "one list is to come");
-    list(&mut world, "embeddings", &[]);
+    list(&mut world, "embeddings", tags(&[]));
     assert!(decided(&world).looked);
 }
 
@@ -211,12 +180,12 @@ fn a_pin_was_looked_at_once_each_of_its_images_was_or_when_it_is_promoted() {
         let sighting = Sighting::Missing;
         let (tag, image) = (tag("main-1"), image.parse().unwrap());
         let answer = Answer::Look { tag, image, sighted: Sighted { asked_at: world.now, sighting } };
-        world.observation.memory.absorb(&world.policy, &world.observation.record, answer, world.now);
+        absorb(&mut world, answer);
     }
     assert!(decided(&world).looked);
 
-    let mut promoted = self::world(0, |_| {});
-    push_all(&mut promoted, "main-1");
+    let mut promoted = hand::world(0, |_| {});
+    push_all(&mut promoted, "main-1", AMD64, 1);
     promoted.reconcile();
     promoted.edit(|parts| parts.pin = Some(tag("main-1")));
     assert!(!decided(&promoted).looked, "it is judged again under this spec");
@@ -238,7 +207,7 @@ fn names_were_looked_at_once_each_was() {
     // Lists are never asked for, and prove nothing here.
     world.restart();
     for image in IMAGES {
-        list(&mut world, image, &[]);
+        list(&mut world, image, tags(&[]));
     }
     assert!(!decided(&world).looked);
 }
@@ -246,11 +215,11 @@ fn names_were_looked_at_once_each_was() {
 #[test]
 fn what_is_judged_again_must_have_been_looked_at_too() {
     let mut world = world(0, |_| {});
-    push_all(&mut world, "main-1");
+    push_all(&mut world, "main-1", AMD64, 1);
     world.reconcile();
     world.edit(|parts| parts.deadline = SignedDuration::from_mins(30));
     for image in IMAGES {
-        list(&mut world, image, &["main-1"]);
+        list(&mut world, image, tags(&["main-1"]));
     }
     let decision = decided(&world);
     assert!(decision.promoted_again.is_some() && !decision.looked);

@@ -11,11 +11,11 @@ use kube::api::{DynamicObject, ListParams, WatchEvent, WatchParams};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tidegate::api::{ReleaseSet, ReleaseSetSpec, ReleaseSetStatus, status, validate};
+use tidegate::api::ReleaseSet;
+use tidegate::cli::demo::invariants::{commit, policy, record};
 use tidegate::engine::observation::Marks;
-use tidegate::engine::policy::Policy;
 use tidegate::engine::record::Record;
-use tidegate::invariants::{self, Commit, InvariantName, Truth};
+use tidegate::invariants::{self, InvariantName, Truth};
 use tidegate::targets::mark::Mark;
 use tokio::task::JoinHandle;
 
@@ -179,17 +179,8 @@ impl Story {
     /// S1 to S5 and S7 of a commit, S4 and S6 of every other write.
     fn set(&mut self, object: &Value, truth: &dyn Truth) -> Vec<String> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let read = || -> Result<(Policy, Record), String> {
-            let spec: ReleaseSetSpec =
-                serde_json::from_value(object["spec"].clone()).map_err(|error| error.to_string())?;
-            let generation = object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
-            let policy = validate::policy(&spec, generation).map_err(|problems| format!("{problems:?}"))?;
-            let status = object.get("status").cloned().unwrap_or(Value::Object(serde_json::Map::new()));
-            let status: ReleaseSetStatus =
-                serde_json::from_value(status).map_err(|error| error.to_string())?;
-            Ok((policy, status::record(&status).map_err(|error| error.to_string())?))
-        };
-        let (policy, after) = match read() {
+        let read = policy(object).and_then(|policy| Ok((policy, record(object)?)));
+        let (policy, after) = match read {
             Ok(read) => read,
             Err(why) => return vec![format!("{}: {name} cannot be read: {why}", InvariantName::S1)],
         };
@@ -201,16 +192,7 @@ impl Story {
         let highest = before.promoted.as_ref().map_or(0, |promoted| promoted.sequence);
         let found = match &after.promoted {
             Some(promoted) if promoted.sequence != highest => {
-                let commit = Commit {
-                    policy: &policy,
-                    deleting: object.pointer("/metadata/deletionTimestamp").is_some(),
-                    before: &before,
-                    marks: &Marks::InStep,
-                    after: promoted,
-                    floor: after.floor.as_ref(),
-                    verdicts: &after.verdicts,
-                    looked_and_written: None,
-                };
+                let commit = commit(object, (&before, &after, promoted), &policy, &Marks::InStep);
                 invariants::check_commit(&commit, truth, highest)
             }
             promoted => {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use tidegate::api::{ReleaseSetStatus, status};
 use tidegate::engine::observation::Marks;
 use tidegate::engine::record::Record;
 
@@ -42,13 +41,6 @@ pub fn name_of(object: &Value) -> &str {
 
 pub fn sequence_of(set: &Value) -> i64 {
     set.pointer("/status/promoted/sequence").and_then(Value::as_i64).unwrap_or(0)
-}
-
-pub fn record_of(set: &Value) -> Option<Record> {
-    let status = set.get("status").cloned().unwrap_or_default();
-    let status: ReleaseSetStatus =
-        if status.is_null() { ReleaseSetStatus::default() } else { serde_json::from_value(status).ok()? };
-    status::record(&status).ok()
 }
 
 pub fn mark_of(object: &Value) -> Option<Mark> {

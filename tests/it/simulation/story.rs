@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::Value;
-use tidegate::api::validate;
+use tidegate::cli::demo::invariants::{policy, record};
 use tidegate::cli::demo::scenario::Push;
 use tidegate::invariants;
 
-use super::objects;
 use super::trouble::Lock;
 use super::world::{SET, World};
 
@@ -150,10 +149,7 @@ fn promoted(world: &World, tag: &str, sequence: i64) -> bool {
 /// L1: without faults a release that is complete is promoted within one interval and 10 s.
 fn in_time(world: &World, tag: &str, asked_at: jiff::Timestamp) -> Result<(), String> {
     let set = world.set(SET).ok_or("the set is gone")?;
-    let record = objects::record_of(&set).ok_or("the status cannot be read back")?;
-    let spec = serde_json::from_value(set["spec"].clone()).map_err(|error| error.to_string())?;
-    let generation = set.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
-    let policy = validate::policy(&spec, generation).map_err(|_| "the spec is no policy")?;
+    let (record, policy) = (record(&set)?, policy(&set)?);
     let limit = if world.is_well() { PROMOTED_WITHIN } else { TROUBLE_MAX + WAIT_MAX };
     let waited = world.clock.now().duration_since(asked_at);
     let limit = SignedDuration::try_from(limit).map_err(|error| error.to_string())?;

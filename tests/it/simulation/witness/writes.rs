@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tidegate::api::{ReleaseSetSpec, validate};
-use tidegate::invariants::{self, Commit, InvariantName};
+use tidegate::cli::demo::invariants::{commit, policy, record};
+use tidegate::invariants::{self, InvariantName};
 use tidegate::smoke::identity::BINDING_ANNOTATION;
 
-use super::super::objects::{highest, mark_of, name_of, record_of};
+use super::super::objects::{highest, mark_of, name_of};
 use super::super::truth::Truthful;
 use super::super::world::NAMESPACE;
 use super::{Sight, Witness};
@@ -48,7 +48,7 @@ impl Witness {
         else {
             return;
         };
-        let (Some(old), Some(new)) = (record_of(before), record_of(&after)) else {
+        let (Ok(old), Ok(new)) = (record(before), record(&after)) else {
             return self.broken(InvariantName::S4, format!("the status of {name} cannot be read back"));
         };
         if sight.what.contains("/status") && before["spec"] != after["spec"] {
@@ -67,22 +67,11 @@ impl Witness {
         self.state().committed.insert(key, promoted.release.tag.to_string());
         self.state().commits += 1;
         let (marks, highest) = highest(name, &sight.marks, &old);
-        let spec: Option<ReleaseSetSpec> = serde_json::from_value(before["spec"].clone()).ok();
-        let generation = before.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
-        let Some(policy) = spec.and_then(|spec| validate::policy(&spec, generation).ok()) else {
+        let Ok(policy) = policy(before) else {
             return self
                 .broken(InvariantName::S1, format!("{name} was promoted under a spec without policy"));
         };
-        let commit = Commit {
-            policy: &policy,
-            deleting: before.pointer("/metadata/deletionTimestamp").is_some(),
-            before: &old,
-            marks: &marks,
-            after: promoted,
-            floor: new.floor.as_ref(),
-            verdicts: &new.verdicts,
-            looked_and_written: None,
-        };
+        let commit = commit(before, (&old, &new, promoted), &policy, &marks);
         let truth = Truthful { past: &self.past, since: sight.since };
         let found = invariants::check_commit(&commit, &truth, highest);
         let at = self.clock.now();
